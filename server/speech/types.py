@@ -1,0 +1,65 @@
+"""The nouns of speech: what flows from PCM to captions. All times are seconds on the session's time line."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 16_000  # samples per second everywhere behind the decoder
+FRAME = 512  # samples in a frame: 32 ms, the window of the voice activity detector
+FRAME_S = FRAME / RATE
+
+Samples = NDArray[np.float32]  # mono, 16 kHz, -1 … 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """32 ms of mono PCM (512 float32) and the probability (0 … 1) that someone speaks in it."""
+
+    time: float
+    samples: Samples
+    speech: float
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One written word, punctuation included, without surrounding space."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """An engine's answer for one stretch of audio; a later one may revise it.
+
+    `words` is empty where the engine gives no word times. `tokens` is the engine's own shorthand of the
+    answer, handed back to it with the next request. The scores are None where the engine gives none.
+    """
+
+    text: str
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+    tokens: tuple[int, ...] = ()
+    no_speech: float | None = None  # probability that there is no speech at all
+    logprob: float | None = None  # average log-probability of a token
+    compression: float | None = None  # gzip ratio of the text; loops compress well
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What is shown for one utterance: a state, not a delta. It replaces the former one of its utterance.
+
+    `text[:stable]` is agreed and does not change between partials; a final may still correct it.
+    """
+
+    utterance: int
+    start: float
+    end: float
+    text: str
+    stable: int
+    final: bool
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+    degraded: bool = False  # a final that is the last partial, because the engine gave up
