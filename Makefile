@@ -1,0 +1,52 @@
+# What a newcomer needs: make run, make test, make check. Only Python ≥ 3.11 with venv has to be there.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+COMPILE := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+           --generate-hashes --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
+
+.PHONY: setup run test check format lock image clean
+
+setup: $(READY) ## the virtual environment, exactly as locked
+
+# The stamp is newer than the lock while the environment matches it, so a second `make` does nothing here.
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sotto needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(READY) ## the server on http://127.0.0.1:8000, with no key
+	@exec $(BIN)/python -m server
+
+# The browser tests need Chromium. Where we may install it we do; elsewhere they skip, and say so.
+test: $(READY) ## every test; ends with what was skipped and why
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+		|| echo "No chromium here and no right to install it: the browser tests will skip."
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## put the code in form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## write the locks anew; newer versions only with `make lock UPGRADE=--upgrade`
+	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements-whisper.lock
+	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --overrides requirements.without \
+		--output-file requirements.lock
+	@! grep -n '://' *.lock
+
+image: ## the container image
+	docker build --tag sotto .
+
+clean: ## take away what setup and the tools made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info dist
