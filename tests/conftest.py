@@ -1,0 +1,35 @@
+"""What holds for all tests: in CI nothing is skipped in silence."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SHARED = Path(__file__).parents[2] / "shared"  # recordings and tools beside the checkout; not everybody has them
+
+Report = pytest.TestReport | pytest.CollectReport
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Report, Report]:
+    return _no_skip_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Report, Report]:
+    return _no_skip_in_ci((yield))
+
+
+def _no_skip_in_ci(report: Report) -> Report:
+    """Under CI a skip is a failure with its reason, except for what is really not beside the checkout."""
+    if not report.skipped or not os.environ.get("CI"):
+        return report
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if "shared" in reason and not SHARED.exists():
+        return report
+    report.outcome = "failed"
+    report.longrepr = f"skipped in CI, where everything must run: {reason}"
+    return report
