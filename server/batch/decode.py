@@ -103,14 +103,15 @@ def _open_and_read(file: BinaryIO, demuxer: str) -> Iterator[Sound]:
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise PermissionError("an upload must not open anything")
+    raise AudioCorrupt("expected audio in the file itself, got a reference to another file", param="file")
 
 
 def _audio(container: InputContainer) -> AudioStream:
     for stream in container.streams.audio:
         codec = stream.codec_context  # None where this FFmpeg has no decoder
         if codec is None or codec.name not in CODECS:
-            raise UnsupportedFormat(f"expected one of {', '.join(sorted(CODECS))}, got {codec and codec.name}")
+            known = ", ".join(sorted(CODECS))
+            raise UnsupportedFormat(f"expected one of {known}, got {codec and codec.name}", param="file")
         codec.thread_count = 1  # 0, the default, starts a thread per core
         return stream
     raise UnsupportedFormat("expected an audio track, got none", param="file")

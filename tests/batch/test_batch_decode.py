@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soxr
 
-from server.batch.decode import decode
+from server.batch.decode import OPTIONS, decode
 from server.errors import AudioCorrupt, AudioTooLarge, UnsupportedFormat
 from server.speech.types import RATE
 
@@ -279,13 +279,17 @@ def test_a_list_of_other_files_opens_none_of_them(bait, name, disguise):
         door.accept()
 
 
-def test_an_mp4_whose_samples_lie_in_another_file_does_not_read_it(bait):
+def test_an_mp4_whose_samples_lie_in_another_file_does_not_read_it(bait, monkeypatch):
     secret, _ = bait
     film = with_samples_in(secret)
     with av.open(io.BytesIO(film), options={"enable_drefs": "1", "use_absolute_path": "1"}) as fallen_for_it:
         heard = next(fallen_for_it.decode(audio=0)).to_ndarray()
     assert (heard == 16384).any()  # so the attack is real
     with pytest.raises(AudioCorrupt):
+        sound_of(film)
+    monkeypatch.setitem(OPTIONS, "enable_drefs", "1")
+    monkeypatch.setitem(OPTIONS, "use_absolute_path", "1")
+    with pytest.raises(AudioCorrupt):  # nor would it if FFmpeg tried
         sound_of(film)
 
 
