@@ -19,6 +19,11 @@ class Track:
     header: int = 0
 
 
+def layout(channels: int) -> str:
+    """FFmpeg's name for so many channels."""
+    return {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
     """One compressed audio packet.

@@ -1,0 +1,100 @@
+"""The session's recording as it arrived, in a temporary file, and the index of the packets in it.
+
+The file is always a recording that plays by itself: header, then everything from some boundary on. What is final
+is cut off from time to time, so a session of hours keeps a file of seconds.
+"""
+
+import os
+import tempfile
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from .packet import Packet
+
+SLACK = 1 << 20  # bytes that may lie unused in the file before it is written anew
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a packet of the session's time line lies in the stream; `data` only where it does not lie together."""
+
+    start: float
+    boundary: int
+    at: int
+    size: int
+    data: bytes | None = None
+
+
+class Spool:
+    """One recording of one session. Feeding and cutting may happen in two threads."""
+
+    def __init__(self, folder: Path, suffix: str, *, keep: bool = False) -> None:
+        handle, name = tempfile.mkstemp(suffix, "sotto-", folder)
+        self.path = Path(name)
+        self._file = os.fdopen(handle, "w+b")
+        self._entries: deque[Entry] = deque()
+        self._header = 0  # bytes at the start that every later reader needs
+        self._dropped = 0  # bytes after the header that are no longer in the file
+        self._end = 0  # bytes of the stream so far
+        self._keep = keep
+        self._lock = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        """The next bytes of the recording."""
+        with self._lock:
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(data)
+            self._end += len(data)
+
+    def keep_header(self, size: int) -> None:
+        """The first `size` bytes stay in the file: nothing plays without them."""
+        self._header = size
+
+    def note(self, packet: Packet, start: float) -> None:
+        """Remember where the packet that begins at `start` (session seconds) lies."""
+        together = packet.at is not None
+        entry = Entry(start, packet.boundary, packet.at or 0, len(packet.data), None if together else packet.data)
+        with self._lock:
+            self._entries.append(entry)
+
+    def cut(self, start: float, end: float) -> list[tuple[float, bytes]]:
+        """The packets that sound between two times: (session seconds, data) each."""
+        with self._lock:
+            wanted: list[Entry] = []
+            for entry in reversed(self._entries):
+                if entry.start < end:
+                    wanted.append(entry)
+                if entry.start <= start:
+                    break
+            return [(entry.start, entry.data or self._read(entry)) for entry in reversed(wanted)]
+
+    def forget(self, before: float) -> None:
+        """Nothing before this time (session seconds) will be asked for again."""
+        with self._lock:
+            while len(self._entries) > 1 and self._entries[1].start <= before:
+                self._entries.popleft()
+            if self._entries and not self._keep:
+                self._drop(self._entries[0].boundary)
+
+    def close(self) -> None:
+        """Delete the file."""
+        with self._lock:
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+
+    def _read(self, entry: Entry) -> bytes:
+        self._file.seek(entry.at - self._dropped)
+        return self._file.read(entry.size)
+
+    def _drop(self, boundary: int) -> None:
+        unused = boundary - self._dropped - self._header
+        if unused < SLACK:
+            return
+        self._file.seek(boundary - self._dropped)
+        rest = self._file.read()
+        self._file.seek(self._header)
+        self._file.write(rest)
+        self._file.truncate()
+        self._dropped += unused
