@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..audio.clip import Clip
-from ..speech.types import Hypothesis, Samples
+from ..speech.types import Hypothesis, Kind, Samples
 
 
 class Stretch(Protocol):
@@ -24,11 +24,17 @@ class Speech:
     start: float
     end: float
     audio: Stretch
-    final: bool = True
+    kind: Kind = Kind.FINAL
+    timeout: float = 60.0  # seconds of wall-clock time after which the engine itself must give up
     language: str | None = None
     prompt: str = ""
     previous: Hypothesis | None = None  # the last answer for the same start, for engines that can go on from it
     agreed: str = ""  # how much of `previous.text` is agreed
+
+    @property
+    def final(self) -> bool:
+        """Whether the answer may be the last word on this stretch, and so deserves care."""
+        return self.kind is not Kind.PARTIAL
 
 
 class Engine(Protocol):

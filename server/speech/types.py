@@ -1,6 +1,7 @@
 """The nouns of speech: what flows from PCM to captions. All times are seconds on the session's time line."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,14 @@ class Hypothesis:
     no_speech: float | None = None  # probability that there is no speech at all
     logprob: float | None = None  # average log-probability of a token
     compression: float | None = None  # gzip ratio of the text; loops compress well
+
+
+class Kind(Enum):
+    """What an answer is for."""
+
+    PARTIAL = auto()  # shown if it comes soon; nobody misses it
+    EARLY = auto()  # all of an utterance so far, asked at a pause: becomes its final if the pause lasts
+    FINAL = auto()  # must come
 
 
 @dataclass(frozen=True, slots=True)

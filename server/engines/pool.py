@@ -1,0 +1,207 @@
+"""Between sessions and the slow, failing world: fair turns, deadlines, retries, a breaker, a second engine."""
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from ..speech.types import Hypothesis, Kind
+from .base import Engine, EngineError, Speech
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to try for one kind of request; seconds of wall-clock time."""
+
+    total: float
+    attempt: float
+    retries: bool
+
+
+PATIENCE = {
+    Kind.PARTIAL: Patience(total=3.0, attempt=3.0, retries=False),
+    Kind.EARLY: Patience(total=10.0, attempt=10.0, retries=False),
+    Kind.FINAL: Patience(total=120.0, attempt=30.0, retries=True),
+}
+RANK = {Kind.FINAL: 0, Kind.EARLY: 1, Kind.PARTIAL: 2}  # who goes first
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.3, 8.0  # seconds between attempts, doubled each time, with jitter
+LONGEST_RETRY_AFTER = 60.0  # seconds; a server that asks for more is not waited for
+
+
+class Turns:
+    """At most `limit` calls at once. Finals first; within a rank, sessions take turns."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: list[OrderedDict[object, deque[anyio.Event]]] = [OrderedDict() for _ in RANK]
+
+    @asynccontextmanager
+    async def turn(self, kind: Kind, session: object) -> AsyncIterator[None]:
+        if self._free:
+            self._free -= 1
+        else:
+            await self._queue(self._waiting[RANK[kind]], session)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _queue(self, rank: OrderedDict[object, deque[anyio.Event]], session: object) -> None:
+        turn = anyio.Event()
+        rank.setdefault(session, deque()).append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._pass_on()  # it came in the same moment as the cancellation
+            else:
+                rank[session].remove(turn)
+                if not rank[session]:
+                    del rank[session]
+            raise
+
+    def _pass_on(self) -> None:
+        for rank in self._waiting:
+            if rank:
+                session, turns = rank.popitem(last=False)
+                turns.popleft().set()
+                if turns:
+                    rank[session] = turns  # to the end of the line
+                return
+        self._free += 1
+
+
+class Breaker:
+    """After `threshold` failures in a row, nothing but one trial call every `pause` seconds."""
+
+    def __init__(self, clock: Callable[[], float], threshold: int = 5, pause: float = 1.0) -> None:
+        self._clock, self._threshold, self._pause = clock, threshold, pause
+        self._failures = 0
+        self._next_trial = 0.0
+
+    @property
+    def open(self) -> bool:
+        return self._failures >= self._threshold
+
+    def allows(self) -> bool:
+        """Whether a call may be made now; the one allowed while open is the trial."""
+        if not self.open:
+            return True
+        if self._clock() < self._next_trial:
+            return False
+        self._next_trial = self._clock() + self._pause
+        return True
+
+    def note(self, success: bool) -> None:
+        if success:
+            self._failures = 0
+            return
+        self._failures += 1
+        self._next_trial = self._clock() + self._pause
+
+
+class Pool:
+    """One engine, its threads, its breaker, and another pool to fall back on.
+
+    `async with` it: it owns the tasks in which threads run. A call that was given up keeps its turn until its thread
+    really returns, because threads cannot be cancelled: so there are never more than `concurrency` of them.
+    """
+
+    def __init__(self, engine: Engine, concurrency: int, fallback: "Pool | None" = None) -> None:
+        self.engine = engine
+        self._concurrency = concurrency
+        self._fallback = fallback
+
+    async def __aenter__(self) -> Self:
+        self._turns = Turns(self._concurrency)
+        self._threads = anyio.CapacityLimiter(self._concurrency)
+        self._breaker = Breaker(anyio.current_time)
+        self._tasks = await anyio.create_task_group().__aenter__()
+        if self._fallback:
+            await self._fallback.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fallback:
+            await self._fallback.__aexit__(kind, error, trace)
+        await self._tasks.__aexit__(kind, error, trace)
+        self.engine.close()
+
+    async def transcribe(self, session: object, speech: Speech) -> Hypothesis:
+        """The engine's answer; sessions take turns by their `session` key.
+
+        Raises EngineError: for a partial at the first failure, for a final when nobody answered in two minutes.
+        """
+        patience = PATIENCE[speech.kind]
+        try:
+            with anyio.fail_after(patience.total):
+                return await self._persist(session, speech, patience)
+        except TimeoutError:
+            error = EngineError(f"{self.engine.name} did not answer within {patience.total:g} s")
+        except EngineError as failed:
+            error = failed
+        if self._fallback and speech.kind is Kind.FINAL:
+            return await self._fallback.transcribe(session, speech)
+        raise error
+
+    async def _persist(self, session: object, speech: Speech, patience: Patience) -> Hypothesis:
+        backoff = FIRST_BACKOFF
+        while True:
+            wait = random.uniform(0.5, 1.0) * backoff
+            if self._breaker.allows():
+                try:
+                    return await self._attempt(session, replace(speech, timeout=patience.attempt))
+                except EngineError as error:
+                    if not (patience.retries and error.retryable):
+                        raise
+                    if error.retry_after is not None:
+                        wait = min(error.retry_after, LONGEST_RETRY_AFTER) + random.uniform(0, FIRST_BACKOFF)
+            elif not patience.retries:
+                raise EngineError(f"{self.engine.name} keeps failing; it is given a rest")
+            await anyio.sleep(wait)
+            backoff = min(2 * backoff, LONGEST_BACKOFF)
+
+    async def _attempt(self, session: object, speech: Speech) -> Hypothesis:
+        answer: list[Hypothesis | EngineError] = []
+        done = anyio.Event()
+        in_line = anyio.CancelScope()
+        started = anyio.Event()
+
+        async def work() -> None:
+            with in_line:
+                async with self._turns.turn(speech.kind, session):
+                    with anyio.CancelScope(shield=True):
+                        started.set()
+                        answer.append(await anyio.to_thread.run_sync(self._call, speech, limiter=self._threads))
+            done.set()
+
+        self._tasks.start_soon(work)
+        try:
+            await started.wait()  # standing in line is not the engine's fault: the caller's patience bounds it
+            with anyio.move_on_after(speech.timeout):
+                await done.wait()
+        finally:
+            in_line.cancel()  # of no effect on a thread that runs already
+        late = EngineError(f"{self.engine.name} did not answer within {speech.timeout:g} s")
+        result = answer[0] if answer else late
+        if isinstance(result, EngineError):
+            if result is not late or speech.kind is not Kind.PARTIAL:  # slow is not broken
+                self._breaker.note(not result.retryable)
+            raise result
+        self._breaker.note(True)
+        return result
+
+    def _call(self, speech: Speech) -> Hypothesis | EngineError:
+        try:
+            return self.engine.transcribe(speech)
+        except EngineError as error:
+            return error
+        except Exception as error:  # the fault of one call must not end all sessions: the tasks are shared
+            return EngineError(f"{self.engine.name} failed: {type(error).__name__}")
