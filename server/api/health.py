@@ -1,0 +1,23 @@
+"""GET /healthz, /readyz: alive; ready for sessions."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from .service import service
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """503 while the server is being stopped."""
+    state = service(request)
+    if state.draining:
+        return JSONResponse({"status": "draining"}, 503)
+    return JSONResponse({"status": "ready", "engine": state.pool.engine.name, "sessions": len(state.sessions)})

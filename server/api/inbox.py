@@ -1,0 +1,56 @@
+"""What one client has sent and nobody has worked on yet. The socket is always drained; what is held is bounded."""
+
+from collections import deque
+
+import anyio
+
+from ..errors import SottoError
+from ..live import Input
+
+BITE = 65_536  # bytes decoded at once, in one thread
+
+
+class Inbox:
+    """A queue of chunks and commands, bounded in bytes; chunks that wait together are taken together."""
+
+    def __init__(self, limit: int) -> None:
+        self._waiting: deque[Input] = deque()
+        self._bytes = 0
+        self._limit = limit
+        self._fault: SottoError | None = None
+        self._some = anyio.Event()
+        self._room = anyio.Event()
+
+    async def put(self, said: Input) -> None:
+        """Waits only while more than the limit is held."""
+        self._waiting.append(said)
+        self._bytes += len(said) if isinstance(said, bytes) else 0
+        self._some.set()
+        while self._bytes > self._limit:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    def fail(self, fault: SottoError) -> None:
+        """After what is waiting, `get` raises this."""
+        self._fault = fault
+        self._some.set()
+
+    async def get(self) -> Input:
+        """The next command, or the next bytes."""
+        while not self._waiting:
+            if self._fault:
+                raise self._fault
+            self._some = anyio.Event()
+            await self._some.wait()
+        said = self._waiting.popleft()
+        if not isinstance(said, bytes):
+            return said
+        bites = [said]
+        size = len(said)
+        while self._waiting and isinstance(more := self._waiting[0], bytes) and size + len(more) <= BITE:
+            bites.append(more)
+            size += len(more)
+            self._waiting.popleft()
+        self._bytes -= size
+        self._room.set()
+        return b"".join(bites)

@@ -1,0 +1,127 @@
+"""The native live protocol, as docs/protocol.md tells it: what clients say, checked, and what they are told."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ..errors import RequestInvalid, SottoError
+from ..live import Warning
+from ..speech.types import Caption
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Audio(_Message):
+    """Headerless samples, little-endian, interleaved."""
+
+    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "pcm_mulaw", "alaw", "pcm_alaw"]
+    sample_rate: int = Field(ge=8000, le=192_000)
+    channels: int = Field(1, ge=1, le=8)
+
+
+class Start(_Message):
+    """Options of a session, as the query or as the first message; what is None was not said."""
+
+    type: Literal["start"] = "start"
+    language: str | None = Field(None, max_length=35)
+    prompt: str | None = Field(None, max_length=2000)
+    room: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    interim: bool | None = None
+    audio: Audio | None = None
+
+    def over(self, other: "Start") -> "Start":
+        """These options, and the other's where these say nothing."""
+        return other.model_copy(update=self.model_dump(exclude_none=True) | {"audio": self.audio or other.audio})
+
+
+class Recording(_Message):
+    type: Literal["recording"]
+
+
+class Finalize(_Message):
+    type: Literal["finalize"]
+
+
+class Keepalive(_Message):
+    type: Literal["keepalive"]
+
+
+class Stop(_Message):
+    type: Literal["stop"]
+
+
+ClientMessage = Start | Recording | Finalize | Keepalive | Stop
+_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+
+
+def read(text: str) -> ClientMessage:
+    """A client's text message. Raises RequestInvalid."""
+    try:
+        return _CLIENT.validate_json(text)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def options(query: dict[str, str]) -> Start:
+    """A session's options from the query. Raises RequestInvalid."""
+    try:
+        return Start.model_validate({k: v for k, v in query.items() if v and k not in ("type", "audio")})
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> RequestInvalid:
+    first = error.errors(include_url=False, include_input=False)[0]
+    param = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+    if first["type"] == "json_invalid":
+        return RequestInvalid("expected a JSON object with a type, got text that is no JSON")
+    return RequestInvalid(f"{param or 'message'}: {first['msg'][:200]}", param=param or None)
+
+
+def ready(session: str, room: str, engine: str, limits: dict[str, float]) -> str:
+    return _json(type="ready", session=session, room=room, engine=engine, recording=0, limits=limits)
+
+
+def caption(shown: Caption, offset: int) -> str:
+    """A partial, or the final number `offset`."""
+    times = {"utterance": shown.utterance, "start": round(shown.start, 3), "end": round(shown.end, 3)}
+    if not shown.final:
+        return _json(type="partial", **times, text=shown.text, stable=shown.stable)
+    words = [{"text": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in shown.words]
+    final: dict[str, Any] = {**times, "text": shown.text, "words": words, "language": shown.language}
+    if shown.degraded:
+        final["degraded"] = True
+    return _json(type="final", offset=offset, **final)
+
+
+def warning(told: Warning) -> str:
+    lag = {} if told.lag is None else {"lag_s": told.lag}
+    return _json(type="warning", code=told.code, message=told.message, **lag)
+
+
+def done(audio_s: float, spoken_s: float, billed_s: float, finals: int) -> str:
+    seconds = {"audio_s": round(audio_s, 2), "spoken_s": round(spoken_s, 2), "billed_s": round(billed_s, 2)}
+    return _json(type="done", **seconds, finals=finals)
+
+
+def error(fault: SottoError, request_id: str) -> str:
+    return _json(type="error", error=error_object(fault, request_id))
+
+
+def error_object(fault: SottoError, request_id: str) -> dict[str, Any]:
+    """The one error object of every interface."""
+    return {
+        "code": fault.code,
+        "message": fault.message,
+        "param": fault.param,
+        "retryable": fault.retryable,
+        "retry_after_s": fault.retry_after_s,
+        "request_id": request_id,
+    }
+
+
+def _json(**message: Any) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

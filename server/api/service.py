@@ -1,0 +1,65 @@
+"""What every route works with: made once by app.py, found in `app.state`."""
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnxruntime as ort
+from anyio import CapacityLimiter
+from starlette.requests import HTTPConnection
+
+from ..engines.pool import Pool
+from ..errors import RequestInvalid
+from ..speech.session import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """See settings.py, where each has its sentence."""
+
+    session_s: float
+    idle_s: float
+    stall_s: float
+    max_sessions: int
+    max_message_bytes: int
+    max_backlog_bytes: int
+    max_upload_bytes: int
+    max_upload_s: float
+
+
+@dataclass(slots=True)
+class Service:
+    pool: Pool
+    vad: ort.InferenceSession
+    cpu: CapacityLimiter  # threads that decode; engines have their own
+    policy: Policy
+    limits: Limits
+    folder: Path
+    sessions: set[str] = field(default_factory=set)
+    draining: bool = False
+
+    def language(self, wish: str | None) -> str | None:
+        """The language to ask the engine for, None for any. Raises RequestInvalid."""
+        code = (wish or "auto").lower().replace("_", "-")
+        if code in ("auto", "multi"):
+            return None
+        known = self.pool.engine.languages
+        if known is None or code in known:
+            return code
+        if (base := code.split("-")[0]) in known:
+            return base
+        expected = ", ".join(sorted(known)[:120])
+        raise RequestInvalid(
+            f"{self.pool.engine.name} knows {expected}, not {wish!r}; leave it out to let the engine decide"[:400],
+            param="language",
+        )
+
+
+def service(connection: HTTPConnection) -> Service:
+    """The service of the app that serves this connection."""
+    found: Service = connection.app.state.service
+    return found
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_urlsafe(12)}"

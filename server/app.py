@@ -1,0 +1,98 @@
+"""create_app(): wires everything together."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from .api import batch, errors, health, live
+from .api.guard import Guard
+from .api.service import Limits, Service
+from .audio.vad import load_model
+from .engines.base import Engine
+from .engines.pool import Pool
+from .settings import Settings
+from .speech.session import Policy
+
+HERE = Path(__file__).parent
+STATIC = next(folder for folder in (HERE / "static", HERE.parent / "static") if folder.is_dir())  # wheel, checkout
+CORES = os.cpu_count() or 1
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The ASGI application; `engine` replaces the one the settings choose."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        chosen = engine or make_engine(settings)
+        concurrency = settings.engine_concurrency or (64 if chosen.paid else CORES)
+        async with Pool(chosen, concurrency) as pool:
+            app.state.service = Service(
+                pool, load_model(), CapacityLimiter(CORES + 2), policy(settings, chosen), limits(settings),
+                settings.temp_dir,
+            )  # fmt: skip
+            yield
+
+    app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    errors.install(app)
+    for part in (live, batch, health):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_api_route("/", index, include_in_schema=False)
+    app.add_middleware(Guard, allowed_origins=settings.allowed_origins, host=settings.host)
+    return app
+
+
+async def index() -> FileResponse:
+    """The page to speak on."""
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine the settings choose; the others are not even imported."""
+    match settings.chosen_engine:
+        case "moonshine":
+            from .engines.moonshine import Moonshine
+
+            return Moonshine()
+        case "openai":
+            from .engines.openai import OpenAI
+
+            key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
+            folder = str(settings.temp_dir)
+            return OpenAI(key, settings.openai_base_url, settings.whisper_model, folder=folder)
+        case "whisper":
+            from .engines.whisper import Whisper
+
+            return Whisper(settings.whisper_model)
+
+
+def policy(settings: Settings, engine: Engine) -> Policy:
+    """When to ask and when to end, as the settings and the engine want it."""
+    bound = settings.max_cost_ratio or (3.0 if engine.paid else float("inf"))
+    return Policy(
+        partial_interval=settings.partial_interval or engine.partial_interval,
+        partials_in_air=settings.partials_in_air,
+        max_cost_ratio=bound,
+        endpoint=settings.endpoint_s,
+        endpoint_settled=min(settings.endpoint_settled_s, settings.endpoint_s),
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """The limits of the edge."""
+    return Limits(
+        session_s=settings.session_s,
+        idle_s=settings.idle_s,
+        stall_s=settings.stall_s,
+        max_sessions=settings.max_sessions,
+        max_message_bytes=settings.max_message_bytes,
+        max_backlog_bytes=settings.max_backlog_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        max_upload_s=settings.max_upload_h * 3600,
+    )

@@ -1,0 +1,159 @@
+"""Drive one live session: the only place where audio, speech, engines and readers meet.
+
+The session decides, synchronously; here its decisions are carried out. Nothing waits between a state and its effects.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import anyio
+from anyio import CapacityLimiter, create_task_group, to_thread
+
+from .audio.ingest import Gap, Heard, Ingest, Splice
+from .engines.base import EngineError, Speech
+from .engines.pool import Pool
+from .errors import SottoError
+from .speech.session import Action, Publish, Session, Transcribe
+from .speech.types import Caption, Frame
+
+DELAYED_S = 2.5  # seconds without an answer after which the reader is told; the promise is 3
+
+
+class Command(Enum):
+    """What a client may say between two chunks."""
+
+    RECORDING = auto()  # a new recorder begins: its header comes next
+    FINALIZE = auto()
+    STOP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something a reader should know; captions go on. `lag`: seconds behind."""
+
+    code: str
+    message: str
+    lag: float | None = None
+
+
+Input = bytes | Command
+Output = Caption | Warning
+
+
+async def caption(
+    receive: Callable[[], Awaitable[Input]],
+    ingest: Ingest,
+    session: Session,
+    pool: Pool,
+    publish: Callable[[Output], None],
+    *,
+    cpu: CapacityLimiter,
+    language: str | None = None,
+    stall_s: float = 2.0,
+) -> None:
+    """Caption one stream until `Command.STOP`; returns when its last final is published.
+
+    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. `publish` must not
+    wait.
+    """
+    health = Health(publish)
+    fault: SottoError | None = None
+
+    async with create_task_group() as tasks:
+
+        def perform(actions: list[Action]) -> None:
+            for action in actions:
+                match action:
+                    case Transcribe():
+                        speech = Speech(
+                            action.start, action.end, ingest.cut(action.start, action.end),
+                            action.kind, language=language, prompt=action.prompt, previous=action.previous, agreed=action.agreed,
+                        )  # fmt: skip
+                        tasks.start_soon(ask, action, speech)
+                    case Publish(shown):
+                        publish(shown)
+                        if shown.degraded:
+                            publish(Warning("caption.degraded", "the engine gave up: this caption is its last guess"))
+
+        async def ask(request: Transcribe, speech: Speech) -> None:
+            health.asked()
+            try:
+                answer = await pool.transcribe(session, speech)
+            except EngineError:
+                perform(session.failed(request))
+            else:
+                health.answered()
+                perform(session.hypothesis(request, answer))
+
+        def hear(heard: list[Heard]) -> None:
+            for item in heard:
+                match item:
+                    case Frame():
+                        perform(session.hear(item))
+                    case Splice():
+                        perform(session.finalize())
+                    case Gap(at, missing):
+                        publish(Warning("audio.gap", f"{missing:.1f} s of audio are missing at {at:.1f} s"))
+
+        def feed(data: bytes) -> list[Heard]:
+            ingest.forget(session.needs)
+            return ingest.feed(data)
+
+        try:
+            while True:
+                with anyio.move_on_after(stall_s) as waited:
+                    said = await receive()
+                if waited.cancelled_caught:
+                    perform(session.stall())
+                    said = await receive()
+                match said:
+                    case Command.STOP:
+                        break
+                    case Command.RECORDING:
+                        hear(ingest.splice())
+                    case Command.FINALIZE:
+                        perform(session.finalize())
+                    case data:
+                        hear(await to_thread.run_sync(feed, data, limiter=cpu))
+        except SottoError as error:
+            fault = error
+        hear(ingest.finish())
+        perform(session.finish())
+    health.close()
+    if fault:
+        raise fault
+
+
+class Health:
+    """Says once that answers are late or keep failing, and once that it is over."""
+
+    def __init__(self, publish: Callable[[Output], None]) -> None:
+        self._publish = publish
+        self._since: float | None = None  # wall-clock time of the first request since the last answer
+        self._timer: asyncio.TimerHandle | None = None
+        self._warned = False
+
+    def asked(self) -> None:
+        if self._since is None:
+            loop = asyncio.get_running_loop()
+            self._since = loop.time()
+            self._timer = loop.call_later(DELAYED_S, self._late)
+
+    def answered(self) -> None:
+        self._since = None
+        self.close()
+        if self._warned:
+            self._warned = False
+            self._publish(Warning("engine.delayed", "the engine answers again", 0.0))
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _late(self) -> None:
+        assert self._since is not None
+        self._warned = True
+        lag = asyncio.get_running_loop().time() - self._since
+        self._publish(Warning("engine.delayed", "the engine is slow or away; captions will catch up", round(lag, 1)))

@@ -1,0 +1,45 @@
+"""What one reader was not sent yet. A slow reader loses partials, then its connection; nobody waits for it."""
+
+from collections import OrderedDict
+
+import anyio
+
+from ..errors import ClientSlow
+
+
+class Outbox:
+    """Messages in order; one put with a `key` replaces the unsent one of the same key."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._messages: OrderedDict[object, str] = OrderedDict()
+        self._limit = limit  # messages that may wait
+        self._some = anyio.Event()
+        self._closed = False
+
+    def put(self, message: str, key: object = None) -> None:
+        """Never waits."""
+        if len(self._messages) >= self._limit:
+            self._closed = True
+        elif not self._closed:
+            self._messages[object() if key is None else key] = message
+        self._some.set()
+
+    def drop(self, key: object) -> None:
+        """Take back an unsent message: a final has made it worthless."""
+        self._messages.pop(key, None)
+
+    def close(self) -> None:
+        """Nothing follows."""
+        self._closed = True
+        self._some.set()
+
+    async def next(self) -> str | None:
+        """The next message, or None at the end. Raises ClientSlow when too many were waiting."""
+        while not self._messages:
+            if self._closed:
+                return None
+            self._some = anyio.Event()
+            await self._some.wait()
+        if len(self._messages) >= self._limit:
+            raise ClientSlow(f"{self._limit} messages were waiting to be read")
+        return self._messages.popitem(last=False)[1]

@@ -1,0 +1,94 @@
+"""Every knob, with its default and one sentence. Read from the environment and from `.env`."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Fields are `SOTTO_…` in the environment, but for OpenAI's, which keep their common names."""
+
+    model_config = SettingsConfigDict(env_prefix="SOTTO_", env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
+    """The key for OpenAI's API or for a compatible server; without one the embedded engine is used."""
+    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+    """Where a compatible server listens, such as http://127.0.0.1:9000/v1; empty means OpenAI itself."""
+    whisper_model: str = Field("gpt-transcribe", validation_alias="WHISPER_MODEL")
+    """The model: a name of the API's for the engine openai, a name or a CTranslate2 folder for the engine whisper."""
+
+    engine: Literal["auto", "moonshine", "openai", "whisper"] = "auto"
+    """Who transcribes: moonshine (embedded, English), openai, whisper (local), or auto: openai if there is a key."""
+    engine_concurrency: int | None = Field(None, ge=1)
+    """Calls to the engine at once; by default 64 for openai, one for each processor core for the others."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 opens the server to the network."""
+    port: int = Field(8000, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one."""
+    allowed_origins: Annotated[list[str], NoDecode] = []
+    """Other web sites, separated by commas, whose pages may use this server, such as https://example.org."""
+
+    partial_interval: Seconds | None = None
+    """Seconds of speech between two partial captions; by default 1.0 for paid engines and 0.5 for the embedded one."""
+    partials_in_air: int = Field(1, ge=1, le=4)
+    """Requests for partials under way at once in a session; 2 is faster and dearer."""
+    max_cost_ratio: float | None = Field(None, ge=1)
+    """Audio sent to the engine for each second streamed, at most; by default 3.0 for paid engines, else no bound."""
+    endpoint_s: Seconds = 0.6
+    """Seconds of silence that end an utterance."""
+    endpoint_settled_s: Seconds = 0.3
+    """Seconds of silence that end an utterance which reads like a whole sentence."""
+    stall_s: Seconds = 2.0
+    """Seconds without any audio arriving after which what was said is made final."""
+
+    session_s: Seconds = 14_400
+    """Longest live session."""
+    idle_s: Seconds = 60
+    """Seconds without any message after which a live session is closed."""
+    max_sessions: int = Field(500, ge=1)
+    """Live sessions at once."""
+    max_message_bytes: int = Field(1_048_576, ge=1024)
+    """Largest WebSocket message."""
+    max_backlog_bytes: int = Field(8_388_608, ge=1024)
+    """Audio of one session that may wait to be decoded before the server stops reading from its socket."""
+    max_upload_bytes: int = Field(200_000_000, ge=1024)
+    """Largest file for POST /api/transcribe."""
+    max_upload_h: float = Field(12, gt=0)
+    """Longest audio in such a file, in hours."""
+
+    temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
+    """Where the recordings of running sessions lie; they are deleted when the session ends."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much to log; never speech or keys."""
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [origin.strip().rstrip("/") for origin in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("temp_dir")
+    @classmethod
+    def _writable(cls, value: Path) -> Path:
+        if not value.is_dir() or not os.access(value, os.W_OK):
+            raise ValueError("expected a folder that can be written to")
+        return value
+
+    @model_validator(mode="after")
+    def _key_for_openai(self) -> Self:
+        if self.engine == "openai" and self.openai_api_key is None:
+            raise ValueError("SOTTO_ENGINE=openai needs OPENAI_API_KEY to be set")
+        return self
+
+    @property
+    def chosen_engine(self) -> Literal["moonshine", "openai", "whisper"]:
+        """`auto` decided."""
+        if self.engine == "auto":
+            return "openai" if self.openai_api_key else "moonshine"
+        return self.engine
