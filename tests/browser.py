@@ -1,13 +1,12 @@
 """A real Chromium whose microphone plays a WAV file; every step has a time limit, everything ends with the block."""
 
-import os
 import shutil
 import wave
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -34,37 +33,37 @@ CLIP_TEXT = (
 
 
 @contextmanager
-def chromium(wav: Path | None, *, microphone: str = "allow") -> "Iterator[Browser]":
+def chromium(wav: Path | None, *, microphone: str = "allow", beside: "Browser | None" = None) -> "Iterator[Browser]":
     """Yields a fresh Chromium. The WAV starts when a page opens the microphone, and silence follows it.
 
-    `microphone` is what the person answers when the page asks: "allow" or "deny".
-    Skips the test where Chromium or Playwright is missing; on CI that is a failure.
+    `microphone` is what the person answers when the page asks: "allow" or "deny". `beside` is another Chromium that is
+    open meanwhile: Playwright runs once in a thread.
+    Skips the test where Chromium or Playwright is missing; in CI a skip is a failure (conftest.py).
     """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        _missing("no Chromium is installed")
+        pytest.skip("no Chromium is installed")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        _missing("Playwright is not installed")
+        pytest.skip("Playwright is not installed")
     answer = "" if microphone == "allow" else "=deny"
     args = [*FLAGS, f"--use-fake-ui-for-media-stream{answer}"]
     if wav is not None:
         args.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
-    # launch() makes a new user-data-dir and removes it again.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=args, timeout=STEP_MS)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    with ExitStack() as ending:
+        kind = beside.browser_type if beside else ending.enter_context(sync_playwright()).chromium
+        # launch() makes a new user-data-dir and removes it again.
+        browser = kind.launch(executable_path=program, args=args, timeout=STEP_MS)
+        ending.callback(browser.close)
+        yield browser
 
 
 def spoken_wav(folder: Path) -> Path:
     """The first sentence of the LibriVox reading inside the moonshine-voice wheel, cut in a pause."""
     spec = find_spec("moonshine_voice")
     if spec is None or spec.origin is None:
-        _missing("moonshine-voice is not installed")
+        pytest.skip("moonshine-voice is not installed")
     target = folder / "two_cities8.wav"
     with wave.open(str(Path(spec.origin).parent / "assets" / "two_cities.wav")) as source:
         parameters, samples = source.getparams(), source.readframes(int(CLIP_S * source.getframerate()))
@@ -72,9 +71,3 @@ def spoken_wav(folder: Path) -> Path:
         clip.setparams(parameters)
         clip.writeframes(samples)
     return target
-
-
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)

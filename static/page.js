@@ -1,0 +1,234 @@
+// @ts-check
+/** The page: the session's events become words, the button becomes a session. */
+
+import { CaptionsView } from "./captions_view.js";
+import { LANGUAGES } from "./languages.js";
+import { Meter } from "./meter.js";
+import { EMPTY_STATES, STATES, clock, sentence } from "./sentences.js";
+import { BUSY, OPEN, Session } from "./session.js";
+import { EMPTY, asText, reduce } from "./transcript.js";
+
+const QUIET_MS = 6_000; // so long nothing at all from a microphone means that it is muted
+const COPIED_MS = 2_000;
+const KEEP_TALKING = new Set(["live.blocked", "live.lost"]); // true until the recording is sent
+const LANGUAGE_KEY = "sotto.language";
+
+/** @param {string} id @returns {any} */
+const $ = (id) => document.getElementById(id);
+
+const view = new CaptionsView({
+  scroller: $("captions"),
+  finals: $("finals"),
+  partials: $("partials"),
+  newest: $("newest"),
+});
+const meter = new Meter($("meter"), { AudioContext: window.AudioContext, still: matchMedia("(prefers-reduced-motion)") });
+
+/** @type {Session | null} */
+let session = null;
+/** @type {import("./transcript.js").Transcript} */
+let transcript = EMPTY;
+/** The code of the notice on show, "" when there is none. */
+let noticed = "";
+let began = 0;
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let seconds;
+/** @type {WakeLockSentinel | null} */
+let awake = null;
+
+function start() {
+  const language = $("language").value;
+  const urls = { captions: address("api/captions", "ws"), transcribe: address("api/transcribe", "http") };
+  const { MediaRecorder, WebSocket, XMLHttpRequest, navigator } = window;
+  const { mediaDevices, userAgent } = navigator;
+  const current = new Session(language, urls, { mediaDevices, MediaRecorder, userAgent, WebSocket, XMLHttpRequest });
+  session = current;
+  transcript = reduce(transcript, { type: "take" });
+  notice(null);
+  on(current, "state", showState);
+  on(current, "notice", notice);
+  on(current, "stream", listen);
+  on(current, "ready", (ready) => ($("engine").textContent = ready.engine));
+  on(current, "message", show);
+  on(current, "progress", showProgress);
+  on(current, "summary", showSummary);
+  void current.start();
+}
+
+/** @param {any} message */
+function show(message) {
+  transcript = reduce(transcript, message);
+  if (message.type === "final" && noticed === "engine.delayed") notice(null);
+  if (message.type === "whole") notice(null);
+  render();
+}
+
+function render() {
+  view.render(transcript);
+  const nothing = asText(transcript) === "";
+  $("empty").hidden = !nothing;
+  for (const id of ["copy", "download", "clear"]) $(id).disabled = nothing && !transcript.lines.length;
+  $("clear").disabled ||= OPEN.has(state()) || BUSY.has(state());
+}
+
+/** @param {import("./session.js").State} state */
+function showState(state) {
+  document.body.dataset.state = state;
+  $("state").textContent = STATES[state].state;
+  $("label").textContent = STATES[state].button;
+  $("button").setAttribute("aria-disabled", String(BUSY.has(state)));
+  $("language").disabled = OPEN.has(state) || BUSY.has(state);
+  [$("empty-title").textContent, $("empty-text").textContent] = EMPTY_STATES[state];
+  $("progress").hidden = state !== "uploading";
+  if (state === "asking" || state === "idle") $("engine").textContent = "";
+  if (!OPEN.has(state)) quiet();
+  if (state === "uploading" && KEEP_TALKING.has(noticed)) notice(null);
+  render();
+}
+
+/** @param {MediaStream} stream */
+function listen(stream) {
+  meter.start(stream);
+  began = performance.now();
+  seconds = setInterval(tick, 250);
+  tick();
+  // A phone that is only listened to goes dark otherwise. Where it is refused, nothing is lost.
+  navigator.wakeLock?.request("screen").then((lock) => (awake = lock), () => {});
+}
+
+function quiet() {
+  clearInterval(seconds);
+  $("clock").textContent = "";
+  meter.stop();
+  void awake?.release();
+  awake = null;
+}
+
+function tick() {
+  const elapsed = performance.now() - began;
+  $("clock").textContent = clock(elapsed / 1000);
+  if (!meter.heard && elapsed > QUIET_MS && !noticed) notice({ code: "microphone.quiet" });
+  if (meter.heard && noticed === "microphone.quiet") notice(null);
+}
+
+/** @param {number} fraction */
+function showProgress(fraction) {
+  // When all is sent the server works for an unknown time: a bar without value says so.
+  if (fraction < 1) $("progress").value = fraction;
+  else $("progress").removeAttribute("value");
+  const percent = fraction < 1 ? `Sending the recording, ${Math.round(fraction * 100)} %` : STATES.uploading.state;
+  $("state").textContent = percent;
+}
+
+/** @param {{audio_s: number, billed_s: number} | undefined} done */
+function showSummary(done) {
+  if (!done?.audio_s) return;
+  const cost = (done.billed_s / done.audio_s).toFixed(1);
+  $("engine").textContent = `${clock(done.audio_s)} recorded, ${cost}× sent to the engine`;
+}
+
+/** @param {import("./session.js").Notice | null} next */
+function notice(next) {
+  noticed = next?.code ?? "";
+  $("notice").hidden = !next;
+  $("notice-text").textContent = next ? sentence(next) : "";
+  // Another language is another session; everything else may go better with the same recording.
+  const resend = next && next.param !== "language" && state() === "trouble" && (session?.file().size ?? 0) > 0;
+  for (const id of ["resend", "save"]) $(id).hidden = !resend;
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(asText(transcript));
+    $("copy-label").textContent = "Copied";
+    setTimeout(() => ($("copy-label").textContent = "Copy"), COPIED_MS);
+  } catch {
+    getSelection()?.selectAllChildren($("finals"));
+    notice({ code: "copy.failed" });
+  }
+}
+
+/** @param {Blob} blob @param {string} name */
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  // The browser has begun to read it when the click returns; give slow disks time before it is gone.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function clear() {
+  transcript = EMPTY;
+  $("engine").textContent = "";
+  notice(null);
+  showState("idle");
+  $("button").focus();
+}
+
+function state() {
+  return /** @type {import("./session.js").State} */ (document.body.dataset.state);
+}
+
+/** @param {string} path @param {"ws" | "http"} scheme */
+function address(path, scheme) {
+  const url = new URL(path, document.baseURI);
+  url.protocol = url.protocol.replace("http", scheme);
+  return url.href;
+}
+
+/** @param {EventTarget} target @param {string} type @param {(detail: any) => void} act */
+function on(target, type, act) {
+  target.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
+}
+
+/** Local time, as it sorts: 2026-05-09 14.03. */
+function stamp() {
+  const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000).toISOString();
+  return now.slice(0, 16).replace("T", " ").replace(":", ".");
+}
+
+/** @returns {string} */
+function rememberedLanguage() {
+  try {
+    return localStorage.getItem(LANGUAGE_KEY) ?? "";
+  } catch {
+    return ""; // storage is switched off
+  }
+}
+
+/** @param {string} language */
+function rememberLanguage(language) {
+  try {
+    localStorage.setItem(LANGUAGE_KEY, language);
+  } catch {
+    // Storage is switched off: the choice lasts as long as the page.
+  }
+}
+
+$("language").append(...LANGUAGES.map(([code, name]) => new Option(name, code)));
+$("language").value = LANGUAGES.some(([code]) => code === rememberedLanguage()) ? rememberedLanguage() : "";
+$("language").addEventListener("change", () => rememberLanguage($("language").value));
+$("button").addEventListener("click", () => {
+  if (BUSY.has(state())) return;
+  if (OPEN.has(state())) session?.stop();
+  else start();
+});
+$("copy").addEventListener("click", copy);
+$("download").addEventListener("click", () => {
+  save(new Blob([asText(transcript)], { type: "text/plain;charset=utf-8" }), `captions ${stamp()}.txt`);
+});
+$("clear").addEventListener("click", clear);
+$("resend").addEventListener("click", () => {
+  notice(null);
+  void session?.upload();
+});
+$("save").addEventListener("click", () => {
+  const file = session?.file();
+  if (file) save(file, file.name);
+});
+addEventListener("beforeunload", (event) => {
+  if (OPEN.has(state()) || BUSY.has(state())) event.preventDefault();
+});
+addEventListener("pagehide", () => session?.abandon());
+showState("idle");

@@ -1,0 +1,283 @@
+"""The page in a real Chromium, with a real voice in its microphone, against the real server."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import jiwer
+import pytest
+from browser import CLIP_TEXT, STEP_MS, chromium, spoken_wav
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, WebSocketRoute
+
+expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+
+READY_S = 20.0  # a busy machine loads the embedded engine in this time many times over
+ENDED_S = 10.0
+FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
+PHONE = {"width": 390, "height": 844}
+Visit = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    env = {**os.environ, "SOTTO_ENGINE": "moonshine", "SOTTO_HOST": "127.0.0.1", "SOTTO_PORT": str(port)}
+    root = Path(__file__).parents[2]
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", "server"], cwd=root, env=env, stdout=out, stderr=out)
+    try:
+        wait_until_ready(process, f"http://127.0.0.1:{port}", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(ENDED_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = monotonic() + READY_S
+    while monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=1):
+            return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            break
+    pytest.fail(f"the server did not become ready:\n{log.read_text()}")
+
+
+@contextmanager
+def visitor(browser: "Browser", url: str) -> Iterator[Visit]:
+    """Opens the page, as often as asked. Whatever the browser complains about, CSP first of all, fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def visit(*, init: str = "", prepare: "Callable[[Page], None]" = lambda page: None, **options: object) -> "Page":
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(STEP_MS)
+        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if init:
+            page.add_init_script(init)
+        prepare(page)
+        answer = page.goto(url)
+        assert answer is not None and "default-src 'self'" in (answer.header_value("content-security-policy") or "")
+        expect(page.locator("#language option")).not_to_have_count(0)
+        return page
+
+    try:
+        yield visit
+    finally:
+        for context in contexts:
+            context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    with chromium(spoken_wav(tmp_path_factory.mktemp("voice"))) as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(speaking: "Browser", server: str) -> Iterator[Visit]:
+    with visitor(speaking, server) as visit:
+        yield visit
+
+
+def wait_for_state(page: "Page", state: str, seconds: float = 20.0) -> None:
+    expect(page.locator("body")).to_have_attribute("data-state", state, timeout=seconds * 1000)
+
+
+def words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z']+", text.lower()))
+
+
+def word_error_rate(page: "Page") -> float:
+    return float(jiwer.wer(words(CLIP_TEXT), words(page.locator("#finals").inner_text())))
+
+
+def test_speech_grows_into_captions_and_ends_as_a_text_file(visit: Visit) -> None:
+    page = visit(permissions=["microphone", "clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """() => {
+          window.grown = [];
+          const note = () => window.grown.push(document.querySelector("#partials").textContent);
+          new MutationObserver(note).observe(document.querySelector("#partials"),
+            { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    page.focus("#button")
+    page.keyboard.press("Space")
+    wait_for_state(page, "listening")
+    expect(page.locator("#engine")).to_contain_text("moonshine")
+    expect(page.locator("#partials .unstable:not(:empty)").first).to_be_visible()
+    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=20_000)
+    page.keyboard.press("Enter")
+    wait_for_state(page, "done")
+
+    grown = [text for text in dict.fromkeys(page.evaluate("window.grown")) if text]
+    assert len(grown) >= 3
+    assert page.locator("#partials p").count() == 0
+    assert word_error_rate(page) <= FEW_ERRORS
+    expect(page.locator("#engine")).to_contain_text("recorded")
+
+    lines = page.locator("#finals p").all_inner_texts()
+    with page.expect_download() as download:
+        page.click("#download")
+    assert download.value.suggested_filename.endswith(".txt")
+    assert Path(download.value.path()).read_text().split("\n") == [*lines, ""]
+    page.click("#copy")
+    expect(page.locator("#copy")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()").split() == "\n".join(lines).split()
+
+
+def test_without_websocket_the_recording_is_posted_and_fits_on_a_phone(visit: Visit) -> None:
+    page = visit(init="delete window.WebSocket", viewport=PHONE)
+    page.click("#button")
+    wait_for_state(page, "recording")
+    expect(page.locator("#notice")).to_contain_text("your text comes when you stop")
+    expect(page.locator("#clock")).to_have_text("0:05", timeout=STEP_MS)
+    page.click("#button")
+    wait_for_state(page, "done")
+    expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
+    expect(page.locator("#notice")).to_be_hidden()
+    assert_nothing_is_wider_than_the_screen(page)
+
+
+def test_a_socket_that_dies_in_mid_speech_is_told_and_loses_no_word(visit: Visit) -> None:
+    def dies_at_the_first_partial(route: "WebSocketRoute") -> None:
+        upstream = route.connect_to_server()
+
+        def heard(message: str | bytes) -> None:
+            route.send(message)
+            if '"partial"' in str(message):
+                route.close(code=1011)
+                upstream.close()
+
+        upstream.on_message(heard)
+
+    page = visit(prepare=lambda page: page.route_web_socket("**/api/captions*", dies_at_the_first_partial))
+    page.click("#button")
+    wait_for_state(page, "recording")
+    expect(page.locator("#notice")).to_contain_text("I am still recording")
+    expect(page.locator("#partials")).not_to_be_empty()
+    expect(page.locator("#clock")).to_have_text("0:05", timeout=STEP_MS)
+    page.click("#button")
+    wait_for_state(page, "done")
+    expect(page.locator("#finals")).to_contain_text("best of times", ignore_case=True)
+    expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
+
+
+def test_a_language_the_engine_does_not_know_is_told_with_what_to_do(visit: Visit) -> None:
+    page = visit()
+    page.select_option("#language", "de")
+    page.click("#button")
+    wait_for_state(page, "trouble")
+    expect(page.locator("#notice")).to_contain_text("Choose another language, then try again.")
+    expect(page.locator("#resend")).to_be_hidden()
+
+
+def test_a_denied_microphone_is_told_with_what_to_do(speaking: "Browser", server: str) -> None:
+    with chromium(None, microphone="deny", beside=speaking) as browser, visitor(browser, server) as visit:
+        page = visit()
+        page.focus("#button")
+        page.keyboard.press("Enter")
+        wait_for_state(page, "trouble")
+        expect(page.locator("#notice")).to_contain_text("allow the microphone, then try again")
+        expect(page.locator("#button")).to_have_text("Try again")
+        expect(page.locator("#button")).to_be_focused()
+
+
+def test_only_finals_are_read_aloud_and_the_button_is_reached_by_keyboard(visit: Visit) -> None:
+    page = visit(viewport=PHONE, color_scheme="dark", reduced_motion="reduce")
+    assert page.eval_on_selector_all("[aria-live]", "found => found.map((one) => one.id)") == ["finals"]
+    assert page.locator("#finals #partials, #partials #finals").count() == 0
+    for _ in range(3):  # captions, language, button
+        page.keyboard.press("Tab")
+    expect(page.locator("#button")).to_be_focused()
+    assert_nothing_is_wider_than_the_screen(page)
+
+
+def test_a_late_partial_never_replaces_a_final_on_the_page(visit: Visit) -> None:
+    shown = visit().evaluate(
+        """async () => {
+          const { EMPTY, asText, reduce } = await import("/static/transcript.js");
+          return asText([
+            { type: "take" },
+            { type: "partial", utterance: 1, text: "hello wor", stable: 6 },
+            { type: "partial", utterance: 2, text: "and", stable: 0 },
+            { type: "final", utterance: 1, text: "Hello world." },
+            { type: "partial", utterance: 1, text: "yellow", stable: 0 },
+          ].reduce(reduce, EMPTY));
+        }"""
+    )
+    assert shown == "Hello world.\nand\n"
+
+
+def test_stable_counts_characters_as_the_server_does(visit: Visit) -> None:
+    settled, unstable = visit().evaluate(
+        """async () => {
+          const { parts } = await import("/static/transcript.js");
+          return parts({ final: false, text: "𝄞 piano forte", stable: 7 });
+        }"""
+    )
+    assert (settled, unstable) == ("𝄞 piano", " forte")
+
+
+def test_an_empty_transcript_of_the_whole_recording_takes_nothing_away(visit: Visit) -> None:
+    shown = visit().evaluate(
+        """async () => {
+          const { EMPTY, asText, reduce } = await import("/static/transcript.js");
+          return asText([
+            { type: "take" },
+            { type: "partial", utterance: 1, text: "hello", stable: 0 },
+            { type: "whole", text: "" },
+          ].reduce(reduce, EMPTY));
+        }"""
+    )
+    assert shown == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("agent", "supported", "chosen"),
+    [
+        ("AppleWebKit/605 Version/26.0 Safari/605", ["audio/mp4", "audio/webm;codecs=opus"], ["audio/mp4", 1000]),
+        (
+            "AppleWebKit/537 Chrome/150 Safari/537",
+            ["audio/mp4", "audio/webm;codecs=opus"],
+            ["audio/webm;codecs=opus", 250],
+        ),
+        ("Gecko/20100101 Firefox/150", ["audio/ogg;codecs=opus"], ["audio/ogg;codecs=opus", 250]),
+        ("Gecko/20100101 Firefox/150", [], ["", 250]),
+    ],
+)
+def test_each_browser_records_what_it_records_well(
+    visit: Visit, agent: str, supported: list[str], chosen: list[object]
+) -> None:
+    format_of = """async ([agent, supported]) => {
+      const { chooseFormat } = await import("/static/recorder.js");
+      const { mimeType, timeslice } = chooseFormat({ isTypeSupported: (type) => supported.includes(type) }, agent);
+      return [mimeType, timeslice];
+    }"""
+    assert visit().evaluate(format_of, [agent, supported]) == chosen
+
+
+def assert_nothing_is_wider_than_the_screen(page: "Page") -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
