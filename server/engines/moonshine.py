@@ -1,0 +1,147 @@
+"""The embedded engine: Moonshine tiny-en from the moonshine-voice wheel, on bare onnxruntime.
+
+Only the wheel's weights are used: importing the package would load its native library and open the microphone
+module. The model: Jeffries et al. 2024, "Moonshine: Speech Recognition for Live Transcription and Voice Commands".
+"""
+
+import importlib.util
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..speech.types import RATE, Hypothesis, Samples
+from .base import EngineError, Speech
+
+START, END = 1, 2  # tokens that begin and end a text; 0 is "unknown", none of the three has a text
+SPACE = "\u2581".encode()  # how a piece of the tokenizer spells a blank: it begins a word
+TOKENS_PER_S = 6.5  # the model's own ceiling (its authors'); without it silence and noise make it babble
+MOST_TOKENS = 194  # as many positions as the decoder was trained with
+FEWEST_TOKENS = 4  # a short "yes." must fit however short its window is
+SHORTEST_S = 0.5  # less is padded with zeros: the encoder needs 56 ms; single words were read best from 0.5 s
+HEADS, HEAD = 8, 36  # the shape of the decoder's cache
+
+Floats = NDArray[np.float32]
+
+
+class Moonshine:
+    """English in 14 ms of one core per audio second; no word times, no key, no network.
+
+    One pair of sessions serves all threads: `InferenceSession.run` may be called from many at once, and with one
+    thread of its own each it never spins (onnxruntime's default costs four times the CPU).
+    """
+
+    name = "moonshine tiny-en"
+    wants_samples = True
+    languages: frozenset[str] | None = frozenset({"en"})
+    paid = False
+    partial_interval = 0.5
+    longest = 30.0  # seconds; MOST_TOKENS at TOKENS_PER_S
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` holds the two .ort models and tokenizer.bin; by default the wheel's. Raises EngineError."""
+        folder = folder or _wheel()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        try:
+            self._encoder = ort.InferenceSession(folder / "encoder_model.ort", options, ["CPUExecutionProvider"])
+            self._decoder = ort.InferenceSession(folder / "decoder_model_merged.ort", options, ["CPUExecutionProvider"])
+            self._pieces = _pieces((folder / "tokenizer.bin").read_bytes())
+        except Exception as error:  # onnxruntime has a class of its own for each kind of broken file
+            raise EngineError(f"expected the Moonshine weights in {folder}: {error}", retryable=False) from error
+        self._cache = [i.name for i in self._decoder.get_inputs() if i.name.startswith("past_")]
+        self._growing = [name for name in self._cache if ".decoder." in name]  # the encoder's part comes once
+
+    def transcribe(self, speech: Speech) -> Hypothesis:
+        """Greedy; a partial goes on from the agreed words, a final is read afresh. Raises EngineError."""
+        samples = speech.audio.samples()
+        if not samples.any():
+            return Hypothesis("", language="en")  # asked about zeros the model says "You"
+        if len(samples) > self.longest * RATE:
+            message = f"expected at most {self.longest:g} s of audio, got {len(samples) / RATE:.1f}"
+            raise EngineError(message, retryable=False)
+        prefix: tuple[int, ...] = ()
+        if speech.previous and not speech.final:
+            prefix = self._agreed_tokens(speech.previous.tokens, speech.agreed)
+        deadline = time.monotonic() + speech.timeout
+        try:
+            tokens, logprob = self._decode(samples, prefix, deadline)
+        except TimeoutError:
+            raise EngineError(f"no answer within {speech.timeout:g} s") from None
+        except Exception as error:  # onnxruntime has no class for all of its own
+            raise EngineError(f"Moonshine failed: {type(error).__name__}") from error
+        return Hypothesis(self._text(tokens), language="en", tokens=tokens, logprob=logprob)
+
+    def close(self) -> None:
+        """Nothing is held but memory, which goes with the object: no threads, no files."""
+
+    def _decode(self, samples: Samples, prefix: tuple[int, ...], deadline: float) -> tuple[tuple[int, ...], float]:
+        """The tokens of the window, `prefix` included, and the average log-probability of those found anew."""
+        window = np.zeros((1, max(len(samples), int(SHORTEST_S * RATE))), np.float32)
+        window[0, : len(samples)] = samples
+        mask = np.ones(window.shape, np.int64)
+        hidden = self._encoder.run(None, {"input_values": window, "attention_mask": mask})[0]
+        most = min(MOST_TOKENS, max(FEWEST_TOKENS, int(len(samples) / RATE * TOKENS_PER_S)))
+        feed = {"encoder_attention_mask": mask, "encoder_hidden_states": hidden}
+        feed |= {name: np.zeros((1, HEADS, 0, HEAD), np.float32) for name in self._cache}
+        tokens, total, found, ids = list(prefix), 0.0, 0, [START, *prefix]
+        while time.monotonic() < deadline:
+            fresh = self._growing if found else self._cache
+            outputs = ["logits", *(name.replace("past_key_values", "present") for name in fresh)]
+            feed |= {"input_ids": np.array([ids], np.int64), "use_cache_branch": np.array([found > 0])}
+            logits, *state = self._decoder.run(outputs, feed)
+            token, logprob = _best(logits[0, -1])
+            total, found = total + logprob, found + 1
+            if token == END or len(tokens) >= most:
+                return tuple(tokens), total / found
+            tokens.append(token)
+            ids = [token]
+            feed |= zip(fresh, state, strict=True)
+        raise TimeoutError
+
+    def _agreed_tokens(self, tokens: Sequence[int], agreed: str) -> tuple[int, ...]:
+        """The most tokens that spell whole agreed words; never the last word, the next one may still change its end."""
+        for size in range(len(tokens) - 1, 0, -1):
+            if self._pieces[tokens[size]].startswith(SPACE):
+                text = self._text(tokens[:size])
+                if f"{agreed} ".startswith(f"{text} "):
+                    return tuple(tokens[:size])
+        return ()
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        """Bytes first, then UTF-8: a character may lie in several tokens."""
+        spelled = b"".join(self._pieces[token] for token in tokens if token > END)
+        return spelled.replace(SPACE, b" ").decode("utf-8", "replace").strip()
+
+
+def _wheel() -> Path:
+    found = importlib.util.find_spec("moonshine_voice")  # does not run the package
+    for folder in found.submodule_search_locations or () if found else ():
+        return Path(folder) / "assets" / "tiny-en"
+    raise EngineError("expected the package moonshine-voice==0.1.0, which carries the weights", retryable=False)
+
+
+def _pieces(raw: bytes) -> list[bytes]:
+    """tokenizer.bin: each piece is its length (1 byte; from 128 on 2, the low 7 bits first), then its bytes."""
+    pieces, at = [], 0
+    while at < len(raw):
+        size, at = raw[at], at + 1
+        if size >= 128:
+            size, at = raw[at] * 128 + size - 128, at + 1
+        piece, at = raw[at : at + size], at + size
+        if byte := re.fullmatch(rb"<0x([0-9A-F]{2})>", piece):  # of a character the vocabulary does not have
+            piece = bytes([int(byte[1], 16)])
+        elif re.fullmatch(rb"<<ST_\d+>>", piece):  # reserved: stands for no text
+            piece = b""
+        pieces.append(piece)
+    return pieces
+
+
+def _best(logits: Floats) -> tuple[int, float]:
+    """The likeliest token and its log-probability."""
+    token = int(logits.argmax())
+    return token, -float(np.log(np.exp(logits - logits[token]).sum()))
