@@ -30,6 +30,7 @@ SAMPLE_MAX = 1 << 16  # bytes
 
 AAC_TYPES = {2: "LC", 5: "SBR", 29: "PS"}  # audio object types the decoder copes with; 42 would be xHE-AAC
 MPEG4_AUDIO = 0x40  # objectTypeIndication in esds
+INPUT_RATE_MAX = 192_000  # Hz; the rate before encoding, which dOps tells
 ES, DECODER_CONFIG, DECODER_INFO = 3, 4, 5  # esds descriptor tags (ISO/IEC 14496-1)
 
 
@@ -149,7 +150,11 @@ class _Mp4:
         """The samples one by one, so that a count from the peer costs nothing before its bytes are here."""
         assert self._header is not None
         shift, ticks_per_s = self._header.shift, self._header.ticks_per_s
-        base = at = start if runs.base is None else runs.base
+        base = at = start
+        # An absolute base goes wrong once bytes were lost or left out. Nearly always it is the moof, so where the
+        # samples would then begin with the mdat (we are at its first byte now), that is what is meant.
+        if runs.base is not None and start + runs.offset != self._reader.at:
+            base = at = runs.base
         default_ticks, default_size = runs.defaults
         for run in runs.runs:
             flags, count = struct.unpack_from(">II", run)
@@ -217,6 +222,12 @@ class _Runs:
     ticks: int | None  # where it begins
     defaults: tuple[int, int]  # ticks and bytes of a sample
     runs: list[bytes]  # bodies of its truns
+
+    @property
+    def offset(self) -> int:
+        """Where the first run begins, from the base."""
+        flagged = self.runs and self.runs[0][3] & 0x1
+        return int.from_bytes(self.runs[0][8:12], signed=True) if flagged else 0
 
 
 def _runs(moof: bytes, header: _Header) -> _Runs | None:
@@ -335,6 +346,9 @@ def _track(stsd: bytes, ticks_per_s: int) -> Track:
 def _opus_head(dops: bytes) -> bytes:
     """The same facts as in dOps, but little-endian and with a magic."""
     version, channels, pre_skip, rate, gain, family = struct.unpack_from(">BBHIhB", dops)
+    if rate > INPUT_RATE_MAX:
+        # GStreamer, and so WebKitGTK, writes dOps little-endian: 312 samples of pre-skip would become 300 ms.
+        version, channels, pre_skip, rate, gain, family = struct.unpack_from("<BBHIhB", dops)
     if version:
         raise UnsupportedFormat(f"expected dOps version 0, got {version}", param="file")
     return struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, pre_skip, rate, gain, family) + dops[11:]
