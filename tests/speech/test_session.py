@@ -1,0 +1,426 @@
+"""A session, told as stories: what was heard, what is asked, what is shown."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.speech.session import Policy, Publish, Session, Transcribe
+from server.speech.types import FRAME_S, Frame, Hypothesis, Kind, Word
+
+LOUD = np.full(512, 0.1, np.float32)
+
+
+class Story:
+    """A session, and somebody who speaks into it."""
+
+    def __init__(self, **policy):
+        self.session = Session(Policy(**policy))
+        self.frames = 0
+        self.actions = []
+
+    def say(self, seconds, speech=1.0, samples=LOUD):
+        """Speak for so long; what the session wants because of it."""
+        actions = []
+        for _ in range(round(seconds / FRAME_S)):
+            actions += self.session.hear(Frame(self.frames * FRAME_S, samples, speech))
+            self.frames += 1
+        return actions
+
+    def silence(self, seconds):
+        return self.say(seconds, speech=0.0)
+
+    def answer(self, request, text):
+        return self.session.hypothesis(request, Hypothesis(text))
+
+
+def asked(actions, *kinds):
+    return [a for a in actions if isinstance(a, Transcribe) and (not kinds or a.kind in kinds)]
+
+
+def shown(actions):
+    return [
+        (c.text[: c.stable], c.text[c.stable :], c.final)
+        for c in (a.caption for a in actions if isinstance(a, Publish))
+    ]
+
+
+def test_silence_asks_nothing():
+    assert Story().silence(60) == []
+
+
+def test_the_first_partial_comes_half_a_second_after_the_onset():
+    [request] = asked(Story().say(0.7))
+    assert request.kind is Kind.PARTIAL
+    assert request.end == pytest.approx(0.5, abs=0.05)
+
+
+def test_partials_come_once_per_interval_while_the_engine_keeps_up():
+    story = Story()
+    [one] = story.say(0.7)
+    story.answer(one, "hello")
+    [two] = story.say(1.0)
+    assert two.end - one.end == pytest.approx(1.0, abs=0.05)
+
+
+def test_long_windows_are_asked_less_often():
+    story, ends = Story(cut_after=99, cut_at=99), []
+    for _ in range(300):
+        for request in story.say(0.1):
+            ends.append(request.end)
+            story.answer(request, "hello")
+    assert ends[-1] - ends[-2] > 4
+
+
+def test_a_slow_engine_is_asked_once_and_nothing_is_queued():
+    assert len(Story().say(10)) == 1
+
+
+def test_two_requests_are_in_the_air_in_the_fastest_setting():
+    assert len(Story(partials_in_air=2).say(10)) == 2
+
+
+def test_without_partials_only_the_pause_asks():
+    story = Story(partials=False)
+    assert story.say(5) == []
+    assert [r.kind for r in story.silence(0.2)] == [Kind.EARLY]
+
+
+def test_words_become_stable_when_two_answers_agree():
+    story = Story()
+    [one] = story.say(0.7)
+    assert shown(story.answer(one, "hello word")) == [("", "hello word", False)]
+    [two] = story.say(1.5)
+    assert shown(story.answer(two, "hello world again")) == [("hello", " world again", False)]
+
+
+def test_an_answer_that_changes_nothing_is_not_shown_again():
+    story = Story(partials_in_air=2)
+    one, two, *_ = story.say(3)
+    story.answer(one, "hello")
+    assert shown(story.answer(two, "hello")) == [("hello", "", False)]
+    [three] = story.say(1)
+    assert shown(story.answer(three, "hello")) == []
+
+
+def test_an_older_answer_never_replaces_a_newer_one():
+    story = Story(partials_in_air=2)
+    one, two, *_ = story.say(3)
+    story.answer(two, "hello world")
+    assert story.answer(one, "hello") == []
+
+
+def test_the_engine_works_while_the_silence_lasts():
+    story = Story()
+    story.say(2)
+    [early] = asked(story.silence(0.3), Kind.EARLY)
+    assert story.answer(early, "hello world.")
+    assert shown(story.silence(0.6)) == [("hello world.", "", True)]
+
+
+def test_an_early_answer_that_is_still_on_its_way_becomes_the_final():
+    story = Story()
+    story.say(2)
+    [early] = asked(story.silence(1), Kind.EARLY)
+    assert shown(story.answer(early, "hello world.")) == [("hello world.", "", True)]
+
+
+def test_when_speech_goes_on_the_early_answer_is_but_a_partial():
+    story = Story()
+    story.say(2)
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    story.say(1)
+    assert shown(story.answer(early, "hello")) == [("", "hello", False)]
+    requests = asked(story.silence(1), Kind.EARLY, Kind.FINAL)
+    assert requests[-1].end > early.end
+
+
+def test_a_sentence_that_is_agreed_ends_sooner():
+    story = Story()
+    [partial] = story.say(1)
+    story.answer(partial, "hello world")
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    story.answer(early, "Hello world.")
+    assert shown(story.silence(0.2)) == [("Hello world.", "", True)]
+
+
+def test_half_a_sentence_does_not():
+    story = Story()
+    [partial] = story.say(1)
+    story.answer(partial, "hello world and")
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    story.answer(early, "hello world and")
+    assert story.silence(0.2) == []
+    assert shown(story.silence(0.3)) == [("hello world and", "", True)]
+
+
+def test_a_failed_early_request_is_made_again_as_a_final():
+    story = Story()
+    story.say(2)
+    [early] = asked(story.silence(1), Kind.EARLY)
+    [final] = story.session.failed(early)
+    assert final.kind is Kind.FINAL
+    assert shown(story.answer(final, "hello")) == [("hello", "", True)]
+
+
+def test_a_late_partial_never_replaces_a_final():
+    story = Story()
+    [partial] = story.say(1.5)
+    [early] = asked(story.silence(1), Kind.EARLY)
+    story.answer(early, "hello world")
+    assert story.answer(partial, "hello") == []
+
+
+def test_an_engine_failure_keeps_what_was_shown_and_says_so():
+    story = Story()
+    [partial] = story.say(1.5)
+    story.answer(partial, "hello")
+    [final] = story.session.finish()
+    [publish] = story.session.failed(final)
+    assert (publish.caption.text, publish.caption.final, publish.caption.degraded) == ("hello", True, True)
+
+
+def test_an_empty_final_keeps_what_was_shown():
+    story = Story()
+    [partial] = story.say(1.5)
+    story.answer(partial, "hello")
+    [final] = story.session.finish()
+    assert shown(story.answer(final, "")) == [("hello", "", True)]
+
+
+def test_where_nothing_was_understood_nothing_is_shown():
+    story = Story()
+    story.say(1.5)
+    [final] = story.session.finish()
+    assert story.answer(final, "") == []
+
+
+def test_finals_come_in_order_even_when_answers_do_not():
+    story = Story()
+    story.say(1)
+    [first] = asked(story.silence(1), Kind.EARLY)
+    story.say(1)
+    [second] = asked(story.silence(1), Kind.EARLY)
+    assert story.answer(second, "two") == []
+    assert [text for text, _, _ in shown(story.answer(first, "one"))] == ["one", "two"]
+
+
+def test_the_last_words_are_asked_for_at_the_end():
+    story = Story()
+    story.say(1.5)
+    [final] = story.session.finish()
+    assert final.kind is Kind.FINAL and final.end == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_word_cut_off_by_the_end_is_asked_for_too():
+    story = Story()
+    story.say(0.16)
+    [final] = story.session.finish()
+    assert final.kind is Kind.FINAL
+
+
+def test_finish_after_silence_has_nothing_to_add():
+    story = Story()
+    story.say(1)
+    [early] = asked(story.silence(2), Kind.EARLY)
+    story.answer(early, "hello")
+    assert story.session.finish() == []
+
+
+def test_a_stream_that_stalls_is_made_final_and_may_go_on():
+    story = Story()
+    [partial] = story.say(1.5)
+    story.answer(partial, "hello")
+    assert [a.kind for a in story.session.stall()] == [Kind.FINAL]
+    assert story.session.stall() == []
+    assert asked(story.say(1.5))[0].utterance == 2
+
+
+def test_the_beginning_of_a_word_is_not_cut_off():
+    story = Story()
+    story.silence(2)
+    [request] = story.say(0.7)
+    assert request.start == pytest.approx(2 - 0.3, abs=0.05)
+
+
+def test_the_audio_of_two_utterances_does_not_overlap():
+    story = Story(endpoint=0.25, endpoint_settled=0.25)
+    [partial] = story.say(1)
+    story.answer(partial, "hello")
+    [early] = asked(story.silence(0.3), Kind.EARLY)
+    [next_request] = asked(story.say(0.6))
+    assert next_request.utterance == early.utterance + 1
+    assert next_request.start >= 1 + 0.2 - 0.05
+
+
+def test_from_twelve_seconds_on_the_next_pause_is_the_end():
+    story = Story()
+    [partial] = story.say(13)
+    story.answer(partial, "hello")
+    assert [r.kind for r in asked(story.silence(0.2))] == [Kind.FINAL]
+    assert story.say(0.1) == []
+    assert asked(story.say(1))[0].utterance == 2
+
+
+def test_a_monologue_is_cut_at_its_quietest_moment_and_nothing_is_between():
+    story = Story(partials=False)
+    story.say(19.5)
+    story.say(FRAME_S * 3, samples=LOUD / 100)
+    [final] = story.say(1, samples=LOUD)
+    assert final.end == pytest.approx(19.55, abs=0.05)
+    [rest] = story.session.finish()
+    assert rest.start == final.end and rest.utterance == final.utterance + 1
+
+
+def timed(*words):
+    return Hypothesis(" ".join(w for w, _, _ in words), tuple(Word(*w) for w in words))
+
+
+def test_with_word_times_a_word_at_the_cut_is_read_whole_by_both_and_kept_by_one():
+    story = Story()
+    [partial] = story.say(0.7)
+    story.session.hypothesis(partial, timed(("so", 0.1, 0.4)))
+    story.say(19)
+    [final] = asked(story.say(0.5), Kind.FINAL)
+    where = next(u.end for u in story.session._ending)
+    around = timed(("before", where - 0.5, where - 0.1), ("after", where - 0.05, where + 0.4))
+    assert final.end > where
+    assert shown(story.session.hypothesis(final, around)) == [("before", "", True)]
+    [rest] = asked(story.session.finish(), Kind.FINAL)
+    assert rest.start < where
+    assert shown(story.session.hypothesis(rest, around)) == [("after", "", True)]
+
+
+def test_with_word_times_a_partial_starts_at_the_last_agreed_word():
+    story, words = Story(), [(f"w{i}", i * 1.0, i + 0.9) for i in range(12)]
+    requests = story.say(0.7)
+    for _ in range(80):
+        for request in requests:
+            heard = [w for w in words if request.start <= w[1] and w[2] <= request.end]
+            story.session.hypothesis(request, timed(*heard))
+        requests = story.say(0.1)
+        if requests and requests[0].base:
+            break
+    assert requests[0].start >= 1.0
+    assert requests[0].end - requests[0].start >= 1.0
+
+
+def test_the_bound_on_cost_spares_the_finals():
+    story = Story(max_cost_ratio=1.5, cut_after=99, cut_at=99)
+    for _ in range(600):
+        for request in story.say(0.1):
+            story.answer(request, "hello")
+    requests = story.session.finish()
+    assert requests and story.session.sent <= 1.5 * story.session.time + 0.5
+
+
+def test_the_prompt_is_what_was_said_before():
+    story = Story()
+    [partial] = story.say(1)
+    story.answer(partial, "hello")
+    [early] = asked(story.silence(1), Kind.EARLY)
+    assert early.prompt == ""
+    story.answer(early, "Hello world.")
+    [request] = asked(story.say(0.7))
+    assert request.prompt == "Hello world."
+
+
+def test_a_loop_is_neither_shown_nor_a_prompt_and_the_final_is_asked_for_without_one():
+    story = Story()
+    story.say(1)
+    [early] = asked(story.silence(1), Kind.EARLY)
+    story.answer(early, "Hello world.")
+    story.say(1)
+    [second] = asked(story.silence(1), Kind.EARLY)
+    [again] = story.answer(second, "and so and so " * 10)
+    assert again.kind is Kind.FINAL and again.prompt == ""
+    assert shown(story.answer(again, "and so on")) == [("and so on", "", True)]
+
+
+def test_memory_does_not_grow_with_the_session():
+    story = Story(partials=False)
+    for _ in range(300):
+        story.say(1)
+        for request in asked(story.silence(1)):
+            story.answer(request, "one two three four")
+    assert len(story.session._ending) == 0
+    assert len(story.session._said) <= 200
+    assert story.session.time - story.session.needs < 2
+
+
+class Engine:
+    """Answers some requests late, some never, some wrongly, as it is told."""
+
+    def __init__(self, session, fates):
+        self.session, self.fates, self.waiting = session, deque(fates), deque()
+
+    def take(self, actions):
+        published = []
+        todo = deque(actions)
+        while todo:
+            action = todo.popleft()
+            if isinstance(action, Publish):
+                published.append(action.caption)
+                continue
+            fate = self.fates.popleft() if self.fates else "now"
+            if fate == "late":
+                self.waiting.append(action)
+            elif fate == "fail":
+                todo.extend(self.session.failed(action))
+            else:
+                todo.extend(self.reply(action))
+        return published
+
+    def reply(self, request):
+        # One word for each second of the session's time that the window holds most of.
+        words = [
+            Word(f"w{s}", float(s), s + 0.9)
+            for s in range(int(request.start), int(request.end) + 1)
+            if request.start <= s + 0.2 and s + 0.7 <= request.end
+        ]
+        return self.session.hypothesis(request, Hypothesis(" ".join(w.text for w in words), tuple(words)))
+
+    def catch_up(self):
+        published = []
+        while self.waiting:
+            published += self.take(self.reply(self.waiting.popleft()))
+        return published
+
+
+PARTS = st.tuples(st.floats(0.1, 9), st.sampled_from([0.0, 0.4, 1.0]))
+FATES = st.lists(st.sampled_from(["now", "late", "fail"]), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PARTS, max_size=10), FATES)
+def test_whatever_happens_the_promises_hold(parts, fates):
+    story = Story()
+    engine = Engine(story.session, fates)
+    finals_asked, captions, in_air = [], [], 0
+    for seconds, speech in parts:
+        for _ in range(round(seconds / FRAME_S)):
+            actions = story.say(FRAME_S, speech)
+            finals_asked += asked(actions, Kind.FINAL)
+            captions += engine.take(actions)
+            in_air = max(in_air, sum(r.kind is Kind.PARTIAL for r in engine.waiting))
+        if len(engine.waiting) > 1:
+            captions += engine.catch_up()
+    captions += engine.take(story.session.finish())
+    engine.fates.clear()
+    captions += engine.catch_up()
+
+    assert in_air <= story.session.policy.partials_in_air
+    finals = [c for c in captions if c.final]
+    assert [c.utterance for c in finals] == sorted({c.utterance for c in finals}), "one final each, in order"
+    done, stable = set(), {}
+    for caption in captions:
+        assert caption.utterance not in done, "nothing after the final"
+        if caption.final:
+            done.add(caption.utterance)
+        else:
+            assert caption.text.startswith(stable.get(caption.utterance, "")), "what is agreed stays"
+            stable[caption.utterance] = caption.text[: caption.stable]
+    assert set(stable) <= done, "what was shown becomes final"
+    assert not story.session._ending
