@@ -49,7 +49,8 @@ export class Session extends EventTarget {
   constructor(language, urls, world) {
     super();
     const query = language ? `?language=${encodeURIComponent(language)}` : "";
-    this.urls = { captions: urls.captions + query, transcribe: urls.transcribe + query };
+    this.language = language;
+    this.urls = { captions: urls.captions + query, transcribe: urls.transcribe };
     this.world = world;
   }
 
@@ -84,9 +85,9 @@ export class Session extends EventTarget {
     this.#enter("uploading");
     this.#tell("progress", 0);
     try {
-      const { transcript, language } = await upload(this.file(), this.urls.transcribe, this.world, (fraction) =>
-        this.#tell("progress", fraction),
-      );
+      const progress = (/** @type {number} */ fraction) => this.#tell("progress", fraction);
+      const answer = await upload(this.file(), this.language, this.urls.transcribe, this.world, progress);
+      const { transcript, language } = answer;
       this.#tell("message", { type: "whole", text: transcript, language });
       this.#enter("done");
     } catch (error) {

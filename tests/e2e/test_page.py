@@ -17,7 +17,7 @@ import pytest
 from browser import CLIP_TEXT, STEP_MS, chromium, spoken_wav
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, WebSocketRoute
+    from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocketRoute
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
@@ -60,6 +60,11 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> N
     pytest.fail(f"the server did not become ready:\n{log.read_text()}")
 
 
+def is_complaint(line: "ConsoleMessage") -> bool:
+    """What the console tells of a request that our server refused with reason (400) is the story, not a fault."""
+    return line.type in ("error", "warning") and "responded with a status of 400" not in line.text
+
+
 @contextmanager
 def visitor(browser: "Browser", url: str) -> Iterator[Visit]:
     """Opens the page, as often as asked. Whatever the browser complains about, CSP first of all, fails the test."""
@@ -71,7 +76,7 @@ def visitor(browser: "Browser", url: str) -> Iterator[Visit]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(STEP_MS)
-        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if init:
             page.add_init_script(init)
@@ -185,10 +190,14 @@ def test_a_socket_that_dies_in_mid_speech_is_told_and_loses_no_word(visit: Visit
     expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
 
 
-def test_a_language_the_engine_does_not_know_is_told_with_what_to_do(visit: Visit) -> None:
-    page = visit()
+@pytest.mark.parametrize("init", ["", "delete window.WebSocket"], ids=["live", "posted"])
+def test_a_language_the_engine_does_not_know_is_told_with_what_to_do(visit: Visit, init: str) -> None:
+    page = visit(init=init)
     page.select_option("#language", "de")
     page.click("#button")
+    if init:
+        expect(page.locator("#clock")).to_have_text("0:01")
+        page.click("#button")
     wait_for_state(page, "trouble")
     expect(page.locator("#notice")).to_contain_text("Choose another language, then try again.")
     expect(page.locator("#resend")).to_be_hidden()
@@ -213,6 +222,38 @@ def test_only_finals_are_read_aloud_and_the_button_is_reached_by_keyboard(visit:
         page.keyboard.press("Tab")
     expect(page.locator("#button")).to_be_focused()
     assert_nothing_is_wider_than_the_screen(page)
+
+
+def test_the_end_is_followed_only_while_the_reader_is_there(visit: Visit) -> None:
+    at_first, after_reading_back, after_the_button = visit(viewport=PHONE).evaluate(
+        """async () => {
+          const { CaptionsView } = await import("/static/captions_view.js");
+          const { EMPTY, reduce } = await import("/static/transcript.js");
+          const find = (id) => document.getElementById(id);
+          const scroller = find("captions");
+          const view = new CaptionsView(
+            { scroller, finals: find("finals"), partials: find("partials"), newest: find("newest") });
+          const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+          const say = async (count) => {
+            for (let i = 0; i < count; i++) {
+              said = reduce(said, { type: "final", utterance: said.lines.length, text: "It was the best of times." });
+            }
+            view.render(said);
+            await frames();
+            return Math.round(scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop);
+          };
+          let said = EMPTY;
+          const away = [await say(60)];
+          scroller.scrollTop = 0;
+          await frames();
+          await say(20);
+          away.push(scroller.scrollTop);
+          find("newest").click();
+          away.push(await say(20));
+          return away;
+        }"""
+    )
+    assert (at_first, after_reading_back, after_the_button) == (0, 0, 0)
 
 
 def test_a_late_partial_never_replaces_a_final_on_the_page(visit: Visit) -> None:
