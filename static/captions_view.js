@@ -88,7 +88,10 @@ function fill(element, line) {
   if (line.language) element.lang = line.language;
 }
 
-/** A final is a new element, in the other list: that is what makes a screen reader say it. @param {import("./transcript.js").Line} line */
+/**
+ * A final is a new element, in the other list: that is what makes a screen reader say it.
+ * @param {import("./transcript.js").Line} line
+ */
 function key(line) {
   return `${line.take}.${line.utterance}.${line.final ? "final" : "partial"}`;
 }

@@ -11,7 +11,8 @@ const FATAL_CLOSE = 4500;
 /**
  * How it ended. `done`: all is captioned. `blocked`: it never opened. `refused`: the server said no, and would again.
  * `lost`: it broke on the way.
- * @typedef {{how: "done" | "blocked" | "refused" | "lost", code: string, message: string, param: string, done?: any}} Ending
+ * @typedef {{how: "done" | "blocked" | "refused" | "lost", code: string, message: string, param: string, done?: any}}
+ *   Ending
  */
 
 /**

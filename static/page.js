@@ -22,7 +22,10 @@ const view = new CaptionsView({
   partials: $("partials"),
   newest: $("newest"),
 });
-const meter = new Meter($("meter"), { AudioContext: window.AudioContext, still: matchMedia("(prefers-reduced-motion)") });
+const meter = new Meter($("meter"), {
+  AudioContext: window.AudioContext,
+  still: matchMedia("(prefers-reduced-motion)"),
+});
 
 /** @type {Session | null} */
 let session = null;
@@ -93,7 +96,10 @@ function listen(stream) {
   seconds = setInterval(tick, 250);
   tick();
   // A phone that is only listened to goes dark otherwise. Where it is refused, nothing is lost.
-  navigator.wakeLock?.request("screen").then((lock) => (awake = lock), () => {});
+  navigator.wakeLock?.request("screen").then(
+    (lock) => (awake = lock),
+    () => {},
+  );
 }
 
 function quiet() {

@@ -1,7 +1,10 @@
 // @ts-check
 /** Every word the page says about itself. */
 
-/** The state of the session, and what the button does in it. @type {Record<import("./session.js").State, {state: string, button: string}>} */
+/**
+ * The state of the session, and what the button does in it.
+ * @type {Record<import("./session.js").State, {state: string, button: string}>}
+ */
 export const STATES = {
   idle: { state: "Ready", button: "Start captions" },
   asking: { state: "Waiting for the microphone", button: "Starting…" },
@@ -14,7 +17,10 @@ export const STATES = {
   trouble: { state: "Stopped", button: "Try again" },
 };
 
-/** The heading where the captions will be, while there are none. @type {Record<import("./session.js").State, [string, string]>} */
+/**
+ * The heading where the captions will be, while there are none.
+ * @type {Record<import("./session.js").State, [string, string]>}
+ */
 export const EMPTY_STATES = {
   idle: ["Say it. Read it.", "Press the button and speak. Your words appear here while you talk."],
   asking: ["Allow the microphone", "Your browser asks whether this page may listen. Choose Allow."],
@@ -27,13 +33,17 @@ export const EMPTY_STATES = {
   trouble: ["Not yet", "The message below says what to do."],
 };
 
-/** What happened, and what to do. Codes of the server (protocol, errors) and of this page. @type {Record<string, string>} */
+/**
+ * What happened, and what to do. Codes of the server (protocol, errors) and of this page.
+ * @type {Record<string, string>}
+ */
 const NOTICES = {
   "microphone.denied":
-    "The microphone is blocked for this page. Open the site settings beside the address, allow the microphone, then try again.",
+    "The microphone is blocked here. In the site settings beside the address, allow the microphone, then try again.",
   "microphone.missing": "No microphone was found. Plug one in or switch one on, then try again.",
   "microphone.busy": "The microphone is in use by another program. Close that program, then try again.",
-  "microphone.insecure": "Browsers only allow the microphone on secure pages. Open this page with https:// or on localhost.",
+  "microphone.insecure":
+    "Browsers only allow the microphone on secure pages. Open this page with https:// or on localhost.",
   "microphone.failed": "The microphone did not start. Check that it is connected, then try again.",
   "microphone.gone": "The microphone was disconnected. What you said until then is kept.",
   "microphone.quiet": "I hear nothing yet. Is the microphone muted, or is another one chosen?",
@@ -41,11 +51,11 @@ const NOTICES = {
   "recording.empty": "Nothing was recorded. Hold on for a second after you start, then try again.",
   "recording.full": "The recording has reached its longest size. The captions so far are kept; start again to go on.",
   "live.blocked":
-    "Live captions cannot get through on this network. Keep talking: I am recording, and your text comes when you stop.",
+    "Live captions are blocked on this network. Keep talking: I am recording, and your text comes when you stop.",
   "live.blocked.at_stop": "Live captions cannot get through on this network. The recording is sent instead.",
-  "live.lost":
-    "The live connection broke. Keep talking: I am still recording, and the whole text comes when you stop.",
-  "live.lost.at_stop": "The live connection broke before the last words. The recording is sent again to get the whole text.",
+  "live.lost": "The live connection broke. Keep talking: I am still recording, and the whole text comes when you stop.",
+  "live.lost.at_stop":
+    "The live connection broke before the last words. The recording is sent again to get the whole text.",
   "upload.failed": "The recording could not be sent. Check your connection, then send it again, or save the audio.",
   "idle.timeout": "The session ended because nothing was heard for a while. Start again when you are ready.",
   "engine.unavailable": "The speech engine does not answer. Your recording is kept here; send it again in a minute.",
@@ -57,7 +67,8 @@ const NOTICES = {
   "server.overloaded": "The server is very busy. Try again in a minute.",
   "server.draining": "The server is restarting. Try again in a minute.",
   "session.too_long": "The session has reached its longest time. Your captions are kept; start again to go on.",
-  "audio.unsupported_format": "The server cannot read what this browser records. Use a current Chrome, Edge, Firefox or Safari.",
+  "audio.unsupported_format":
+    "The server cannot read what this browser records. Use a current Chrome, Edge, Firefox or Safari.",
   "audio.corrupt": "The recording arrived damaged. Start again; if it happens twice, reload the page.",
   "audio.too_large": "The recording is too large for this server. Save the audio, and make shorter recordings.",
   "origin.forbidden": "This address may not use the captions server. Ask whoever runs it to allow this site.",
@@ -66,7 +77,9 @@ const NOTICES = {
 
 /** @param {import("./session.js").Notice} notice */
 export function sentence({ code, message, param }) {
-  if (param === "language") return `${capital(message || "This language is not available")} Choose another language, then try again.`;
+  if (param === "language") {
+    return `${capital(message || "This language is not available")} Choose another language, then try again.`;
+  }
   return NOTICES[code] ?? `Something went wrong. ${message ? capital(message) : ""} Try again in a moment.`;
 }
 

@@ -164,7 +164,10 @@ export class Session extends EventTarget {
     }
   }
 
-  /** The socket is blocked or lost: what is recorded is sent in one piece, now or at stop. @param {Notice & {how: string}} ending */
+  /**
+   * The socket is blocked or lost: what is recorded is sent in one piece, now or at stop.
+   * @param {Notice & {how: string}} ending
+   */
   #goOnWithoutCaptions(ending) {
     if (this.#recording.full) {
       this.#trouble({ code: "recording.full" });
