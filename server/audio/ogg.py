@@ -19,6 +19,7 @@ HEAD = 27  # bytes of a page before its segment table
 RESTART = re.compile(rb"OggS\0[\0-\x07]", re.S)
 RESTART_LENGTH = 6
 PACKET_MAX = 1 << 16  # bytes; the largest Opus packet is 61,298
+STREAMS_MAX = 16  # that may be multiplexed
 PATIENCE = 1 << 20  # bytes that may be checked in vain: false page heads must not cost more than true ones
 MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 NAMES = {
@@ -42,9 +43,14 @@ def parse(reader: ByteReader) -> Parser:
             damaged = page.at
         if page.flags & FIRST:
             heads.append(page)
+            if len(heads) > STREAMS_MAX:
+                raise AudioCorrupt(f"Ogg: expected at most {STREAMS_MAX} streams together, got more", param="file")
             continue
         if heads:
-            opus, heads = _choose(heads), []
+            try:
+                opus, heads = _choose(heads), []
+            except Lost as lost:
+                raise corrupt("Ogg", lost) from None
         if opus is None:
             raise AudioCorrupt("Ogg: expected a stream's first page, got another", param="file")
         for item in opus.read(page):
@@ -57,9 +63,9 @@ def parse(reader: ByteReader) -> Parser:
 
 
 def opus_head(head: bytes) -> Track:
-    """The track an OpusHead (RFC 7845, section 5.1) describes, which is also its private data."""
+    """The track an OpusHead (RFC 7845, section 5.1) describes, which is also its private data; or Lost."""
     if len(head) < 19 or not head.startswith(b"OpusHead") or head[8] > 15 or not head[9]:
-        raise AudioCorrupt(f"expected an OpusHead, got {head[:9].hex(' ') or 'nothing'}", param="file")
+        raise Lost(f"expected an OpusHead, got {head[:9].hex(' ') or 'nothing'}")
     return Track("opus", OPUS_RATE, head[9], head)
 
 
@@ -185,18 +191,18 @@ class _Opus:
         if self.track is None and not self._in_tags:
             self.track = replace(self._head, header=self._header)
             yield self.track
-        if not packets:
-            return
+        if not packets or (page.granule < 0 and self._granule is None):
+            return  # nothing, or nobody knows when
         lengths = [opus_samples(data) for data, _, _ in packets]
         granule, first_boundary = page.granule - sum(lengths), page.at
-        if page.flags & LAST and self._granule is not None:
+        if (page.flags & LAST or page.granule < 0) and self._granule is not None:
             # The last page may end within a packet (RFC 7845, section 4.4), so it counts from the one before, and
             # who starts again must begin there.
             granule, first_boundary = self._granule, self._page_at
         for (data, boundary, at), length in zip(packets, lengths, strict=True):
             yield Packet((granule - self._pre_skip) / OPUS_RATE, data, min(boundary, first_boundary), at)
             granule += length
-        self._granule, self._page_at = page.granule, page.at
+        self._granule, self._page_at = max(page.granule, granule), page.at
 
     def _tags(self, page: _Page) -> list["_Found"]:
         if not page.flags & CONTINUED and not page.body.startswith(b"OpusTags"):
