@@ -88,7 +88,7 @@ class _Mp4:
             start = reader.at
             box, size = yield from self._head()
             if box == b"moov":
-                yield from self._on_moov(_ending(_header((yield from reader.read(size))), reader.at))
+                yield from self._on_moov(_ending_at(_header((yield from reader.read(size))), reader.at))
             elif box == b"moof":
                 body = yield from reader.read(size)
                 yield from self._on_moof(start, body)
@@ -119,7 +119,7 @@ class _Mp4:
 
     def _on_moov(self, header: _Header) -> Parser:
         old = self._header
-        if old is not None and _ending(header, old.track.header) == old:
+        if old is not None and _ending_at(header, old.track.header) == old:
             self._again = header
         else:
             yield from self._begin(header)
@@ -210,7 +210,7 @@ class _Mp4:
             reader.drop(size)
 
 
-def _ending(header: _Header, end: int) -> _Header:
+def _ending_at(header: _Header, end: int) -> _Header:
     return replace(header, track=replace(header.track, header=end))
 
 

@@ -7,7 +7,6 @@ from .reader import ByteReader, Demuxer, Parser
 RIFF_HEAD, HEAD = 12, 8  # bytes; RIFF may hold other things than WAVE
 
 PARSERS = {".webm": webm.parse, ".mp4": mp4.parse, ".ogg": ogg.parse, ".wav": wav.parse}
-SUFFIXES = tuple(PARSERS)
 
 
 def demuxer() -> Demuxer:
