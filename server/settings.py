@@ -2,11 +2,17 @@
 
 import os
 import tempfile
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "SOTTO_"
+ENV_FILE = Path(".env")
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -14,7 +20,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class Settings(BaseSettings):
     """Fields are `SOTTO_…` in the environment, but for OpenAI's, which keep their common names."""
 
-    model_config = SettingsConfigDict(env_prefix="SOTTO_", env_file=".env", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore")
 
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
     """The key for OpenAI's API or for a compatible server; without one the embedded engine is used."""
@@ -71,7 +77,15 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [origin.strip().rstrip("/") for origin in value.split(",")] if isinstance(value, str) else value
+        return [origin.strip().rstrip("/").lower() for origin in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if origin != "*" and not urlsplit(origin).netloc:
+                raise ValueError("expected origins such as https://example.org, separated by commas")
+        return value
 
     @field_validator("temp_dir")
     @classmethod
@@ -92,3 +106,19 @@ class Settings(BaseSettings):
         if self.engine == "auto":
             return "openai" if self.openai_api_key else "moonshine"
         return self.engine
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return str(Settings.model_fields[field].validation_alias or f"{PREFIX}{field.upper()}")
+
+
+def unknown_variables(env_file: Path = ENV_FILE) -> list[str]:
+    """A sentence for each SOTTO_ variable, of the environment or the file, that is no setting: a typing error."""
+    known = {variable(field) for field in Settings.model_fields}
+    named = {name.upper() for name in [*os.environ, *dotenv_values(env_file)]}
+    sentences = []
+    for name in sorted(name for name in named - known if name.startswith(PREFIX)):
+        meant = get_close_matches(name, known, n=1)
+        sentences.append(f"{name}: there is no such setting" + (f"; did you mean {meant[0]}?" if meant else ""))
+    return sentences
