@@ -1,30 +1,71 @@
 """`sotto`, or `python -m server`: start the server."""
 
+import logging.config
 import sys
+from argparse import ArgumentParser
+from typing import Any, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
 
-from .app import create_app
-from .settings import Settings
+from . import __version__
+from .app import create_app, make_engine
+from .engines.base import Engine, EngineError
+from .settings import Settings, unknown_variables, variable
 
 
 def main() -> None:
-    """Read the settings, say in one sentence what is wrong with them, or serve until told to stop."""
+    """Read the settings, say in one sentence each what is wrong with them, or serve until told to stop."""
+    parser = ArgumentParser(
+        "sotto",
+        description="Realtime captions over WebSocket: open the address it prints in a browser, and speak.",
+        epilog="Settings come from the environment and from .env in this folder; .env.example lists them.",
+    )
+    parser.add_argument("--version", action="version", version=f"sotto {__version__}")
+    parser.parse_args()
+    settings = read_settings()
+    logging.config.dictConfig(log_config(settings.log_level))
+    try:
+        engine = make_engine(settings)
+    except EngineError as error:
+        refuse(str(error))
+    serve(settings, engine)
+
+
+def read_settings() -> Settings:
+    """The settings, or the end of the process."""
+    unknown = unknown_variables()
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit("\n".join(f"sotto: {problem}" for problem in problems(error)))
-    serve(settings)
+        refuse(*unknown, *problems(error))
+    if unknown:
+        refuse(*unknown)
+    return settings
 
 
-def serve(settings: Settings) -> None:
+def refuse(*sentences: str) -> NoReturn:
+    sys.exit("\n".join(f"sotto: {sentence}" for sentence in sentences))
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Each fault of the settings as a sentence that names the variable; the value stays out, it may be a secret."""
+    sentences = []
+    for fault in error.errors(include_url=False, include_input=False):
+        place = str(fault["loc"][0]) if fault["loc"] else ""
+        name = variable(place) if place in Settings.model_fields else place  # a field with an alias goes by that
+        said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        sentences.append(": ".join(filter(None, [name, said])))
+    return sentences
+
+
+def serve(settings: Settings, engine: Engine) -> None:
     """Serve until SIGINT or SIGTERM."""
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, engine),
         host=settings.host,
         port=settings.port,
-        log_level=settings.log_level,
+        log_config=None,
         access_log=False,
         ws="websockets-sansio",
         ws_max_size=8 * settings.max_message_bytes,  # the server's own, smaller limit can say why
@@ -33,15 +74,26 @@ def serve(settings: Settings) -> None:
     uvicorn.Server(config).run()
 
 
-def problems(error: ValidationError) -> list[str]:
-    """Each fault of the settings as a sentence that names the variable."""
-    names = {name: field.validation_alias or f"SOTTO_{name.upper()}" for name, field in Settings.model_fields.items()}
-    sentences = []
-    for fault in error.errors(include_url=False):
-        place = str(fault["loc"][0]) if fault["loc"] else ""
-        name = f"{names.get(place, place)}: " if place else ""
-        sentences.append(f"{name}{fault['msg'].removeprefix('Value error, ')}")
-    return sentences
+def log_config(level: str) -> dict[str, Any]:
+    """For logging.config: ours and uvicorn's lines, with the time, to stderr."""
+    # At debug the WebSocket library logs every message, and so everything that is said.
+    uvicorn_level = "info" if level == "debug" else level
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "filters": {"own": {"()": lambda: tells_of_the_server}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["own"]}},
+        "loggers": {
+            "sotto": {"handlers": ["stderr"], "level": level.upper()},
+            "uvicorn": {"handlers": ["stderr"], "level": uvicorn_level.upper()},
+        },
+    }
+
+
+def tells_of_the_server(record: logging.LogRecord) -> bool:
+    """Leaves out uvicorn's lines for each WebSocket: ours say more, and they tell the query, with the prompt."""
+    return record.levelno > logging.INFO or not any(said in str(record.msg) for said in ("WebSocket %s", "connection "))
 
 
 if __name__ == "__main__":
