@@ -4,9 +4,11 @@ The session decides, synchronously; here its decisions are carried out. Nothing 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self
 
 import anyio
 from anyio import CapacityLimiter, create_task_group, to_thread
@@ -16,7 +18,9 @@ from .engines.base import EngineError, Speech
 from .engines.pool import Pool
 from .errors import SottoError
 from .speech.session import Action, Publish, Session, Transcribe
-from .speech.types import Caption, Frame
+from .speech.types import Caption, Frame, Kind
+
+log = logging.getLogger("sotto")
 
 DELAYED_S = 2.5  # seconds without an answer after which the reader is told; the promise is 3
 
@@ -60,8 +64,9 @@ async def caption(
     """
     health = Health(publish)
     fault: SottoError | None = None
+    shown: set[int] = set()  # utterances with a partial and no final yet
 
-    async with create_task_group() as tasks:
+    async with health, create_task_group() as tasks:
 
         def perform(actions: list[Action]) -> None:
             for action in actions:
@@ -69,20 +74,26 @@ async def caption(
                     case Transcribe():
                         speech = Speech(
                             action.start, action.end, ingest.cut(action.start, action.end),
-                            action.kind, language=language, prompt=action.prompt, previous=action.previous, agreed=action.agreed,
+                            action.kind, language=language, prompt=action.prompt,
+                            previous=action.previous, agreed=action.agreed,
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)
-                    case Publish(shown):
-                        publish(shown)
-                        if shown.degraded:
+                    case Publish(state):
+                        (shown.discard if state.final else shown.add)(state.utterance)
+                        publish(state)
+                        if state.degraded:
                             publish(Warning("caption.degraded", "the engine gave up: this caption is its last guess"))
 
         async def ask(request: Transcribe, speech: Speech) -> None:
             health.asked()
             try:
                 answer = await pool.transcribe(session, speech)
-            except EngineError:
+            except EngineError as error:
+                health.failed(error)
                 perform(session.failed(request))
+                if request.kind is Kind.FINAL and request.utterance not in shown:
+                    said = f"what was said from {request.start:.1f} to {request.end:.1f} s is missing"
+                    publish(Warning("caption.degraded", f"the engine gave up: {said}"))
             else:
                 health.answered()
                 perform(session.hypothesis(request, answer))
@@ -121,7 +132,6 @@ async def caption(
             fault = error
         hear(ingest.finish())
         perform(session.finish())
-    health.close()
     if fault:
         raise fault
 
@@ -134,6 +144,13 @@ class Health:
         self._since: float | None = None  # wall-clock time of the first request since the last answer
         self._timer: asyncio.TimerHandle | None = None
         self._warned = False
+        self._failing = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop_timer()
 
     def asked(self) -> None:
         if self._since is None:
@@ -143,12 +160,19 @@ class Health:
 
     def answered(self) -> None:
         self._since = None
-        self.close()
+        self._failing = False
+        self._stop_timer()
         if self._warned:
             self._warned = False
             self._publish(Warning("engine.delayed", "the engine answers again", 0.0))
 
-    def close(self) -> None:
+    def failed(self, error: EngineError) -> None:
+        """The reason is for the log, once; the reader hears of it when an answer is late."""
+        if not self._failing:
+            log.warning("%s", error)
+        self._failing = True
+
+    def _stop_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
 

@@ -20,7 +20,7 @@ from .inbox import Inbox
 from .messages import Finalize, Recording, Start, Stop
 from .service import Service, new_id, service
 
-SEND_S = 30.0  # seconds a message may take to leave; a reader this slow is gone
+SEND_S = 30.0  # seconds a message may take to leave, and all of them at the end; a reader this slow is gone
 CLOSE_S = 5.0  # seconds to say goodbye
 
 router = APIRouter()
@@ -54,6 +54,7 @@ class Connection:
         self._options = Start()
         self._started = False  # audio has arrived: too late for options
         self._session = Session(service.policy)
+        self._finals = 0  # published so far
         self._ingest: Ingest | None = None
 
     async def serve(self) -> None:
@@ -63,15 +64,18 @@ class Connection:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send)
-                await self._run()
-                self._outbox.close()
+                try:
+                    await self._run()
+                except* Gone:
+                    raise
+                except* Exception as group:
+                    fault = self._fault(group)
+                self._outbox.close()  # what was published before a fault is read before it
+                tasks.cancel_scope.deadline = anyio.current_time() + SEND_S
         except* Gone:
             gone = True
-        except* SottoError as group:
-            fault = _first(group)
         except* Exception as group:
-            log.error("session %s failed", self.id, exc_info=group)
-            fault = SottoError("something went wrong here; the log tells more")
+            fault = self._fault(group)
         if gone:
             log.info("session %s: the client left", self.id)
         else:
@@ -82,6 +86,14 @@ class Connection:
         self._service.sessions.discard(self.id)
         if self._ingest:
             self._ingest.close()
+
+    def _fault(self, group: ExceptionGroup[Exception]) -> SottoError:
+        """What the client is told: its own fault, or that one of ours is in the log."""
+        known, unknown = group.split(SottoError)
+        if unknown is None and known is not None:
+            return _first(known)
+        log.error("session %s failed", self.id, exc_info=unknown)
+        return SottoError("something went wrong here; the log tells more")
 
     async def _run(self) -> None:
         self._enter()
@@ -196,10 +208,12 @@ class Connection:
     def _publish(self, told: Output) -> None:
         match told:
             case Warning():
+                log.warning("session %s: %s, %s", self.id, told.code, told.message)
                 self._outbox.put(messages.warning(told))
             case Caption(final=True):
                 self._outbox.drop(told.utterance)
-                self._outbox.put(messages.caption(told, self._session.finals))
+                self._finals += 1
+                self._outbox.put(messages.caption(told, self._finals))
             case _ if self._options.interim is not False:
                 self._outbox.put(messages.caption(told, 0), key=told.utterance)
 
