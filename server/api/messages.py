@@ -54,6 +54,7 @@ class Stop(_Message):
 
 
 ClientMessage = Start | Recording | Finalize | Keepalive | Stop
+TYPES = "a type of start, recording, finalize, keepalive or stop"
 _CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
@@ -75,10 +76,12 @@ def options(query: dict[str, str]) -> Start:
 
 def _invalid(error: ValidationError) -> RequestInvalid:
     first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+    param = ".".join(str(part) for part in first["loc"] if part != "start")  # pydantic begins with the union's tag
     if first["type"] == "json_invalid":
-        return RequestInvalid("expected a JSON object with a type, got text that is no JSON")
-    return RequestInvalid(f"{param or 'message'}: {first['msg'][:200]}", param=param or None)
+        return RequestInvalid(f"expected a JSON object with {TYPES}, got text that is no JSON")
+    if not param:
+        return RequestInvalid(f"expected a JSON object with {TYPES}", param="type")
+    return RequestInvalid(f"{param}: {first['msg'][:200].replace('Input should be', 'expected')}", param=param)
 
 
 def ready(session: str, room: str, engine: str, limits: dict[str, float]) -> str:
