@@ -1,21 +1,26 @@
 """POST /api/transcribe: a whole file, for scripts and for browsers whose WebSocket is blocked."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.datastructures import FormData, UploadFile
-from starlette.types import Message
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from ..audio.vad import Vad
 from ..batch.transcribe import Transcript, transcribe
 from ..engines.base import EngineError, Speech
 from ..errors import AudioTooLarge, EngineUnavailable, RequestInvalid
 from ..speech.types import Hypothesis
-from . import formats
-from .service import new_id, service
+from . import formats, messages
+from .errors import response
+from .service import Service, new_id, service
 
+LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, before its connection is cut
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
 
 ANSWERS: dict[str, Callable[[Transcript], Response]] = {
@@ -27,44 +32,80 @@ ANSWERS: dict[str, Callable[[Transcript], Response]] = {
 }
 
 router = APIRouter()
+log = logging.getLogger("sotto")
 
 
 @router.post("/api/transcribe")
 async def transcribe_file(request: Request) -> Response:
     """Multipart field `file`; optional `language`, `prompt` and `format`."""
     state = service(request)
-    async with bounded(request, state.limits.max_upload_bytes).form(max_files=1, max_fields=20) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise RequestInvalid("expected a multipart form with the field file", param="file")
-        answer = ANSWERS.get(_field(form, "format") or "json")
-        if answer is None:
-            raise RequestInvalid(f"expected one of {', '.join(ANSWERS)}", param="format")
-        language = state.language(_field(form, "language"))
-        key = new_id("upload")
+    try:
+        async with bounded(request, state.limits.max_upload_bytes).form(max_files=1, max_fields=20) as form:
+            return await _answer(form, state)
+    except TooMuch as fault:
+        return Refusal(fault)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
 
-        async def ask(speech: Speech) -> Hypothesis:
-            return await state.pool.transcribe(key, speech)
 
-        try:
-            transcript = await transcribe(
-                file.file,
-                ask,
-                Vad(state.vad).push,
-                limiter=state.cpu,
-                longest=state.pool.engine.longest,
-                longest_s=state.limits.max_upload_s,
-                language=language,
-                prompt=_field(form, "prompt"),
-            )
-        except EngineError as error:
-            raise EngineUnavailable(f"the engine could not transcribe this: {error}") from error
+async def _answer(form: FormData, state: Service) -> Response:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise RequestInvalid("expected a multipart form with the field file", param="file")
+    answer = ANSWERS.get(_field(form, "format") or "json")
+    if answer is None:
+        raise RequestInvalid(f"expected one of {', '.join(ANSWERS)}", param="format")
+    options = messages.options({name: _field(form, name) for name in ("language", "prompt")})
+    language = state.language(options.language)
+    key = new_id("upload")
+
+    async def ask(speech: Speech) -> Hypothesis:
+        return await state.pool.transcribe(key, speech)
+
+    try:
+        transcript = await transcribe(
+            file.file,
+            ask,
+            Vad(state.vad).push,
+            limiter=state.cpu,
+            longest=state.pool.engine.longest,
+            longest_s=state.limits.max_upload_s,
+            language=language,
+            prompt=options.prompt or "",
+        )
+    except EngineError as error:
+        log.warning("%s: %s", key, error)
+        raise EngineUnavailable("the engine could not transcribe this; the server's log tells why") from error
+    log.info("%s: done, %.1f s of audio", key, transcript.duration)
     return answer(transcript)
 
 
+class TooMuch(AudioTooLarge):
+    """The body of a request is too long, and most of it has not been read."""
+
+
+class Refusal(Response):
+    """Says so at once, and then takes in what is still being sent: a connection cut too early loses the answer."""
+
+    def __init__(self, fault: TooMuch) -> None:
+        super().__init__()
+        self._answer = response(fault)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def keep_open(message: Message) -> None:
+            more = {"more_body": True} if message["type"] == "http.response.body" else {}
+            await send({**message, **more})
+
+        await self._answer(scope, receive, keep_open)
+        with anyio.move_on_after(LINGER_S):
+            while (await receive()).get("more_body"):
+                pass
+        await send({"type": "http.response.body", "body": b""})
+
+
 def bounded(request: Request, most: int) -> Request:
-    """The same request, whose body ends with AudioTooLarge as soon as it is too long, whatever its headers say."""
-    too_large = AudioTooLarge(f"expected a file of at most {most} bytes", param="file")
+    """The same request, whose body ends with TooMuch as soon as it is too long, whatever its headers say."""
+    too_large = TooMuch(f"expected a file of at most {most} bytes", param="file")
     limit = most + OVERHEAD
     declared: Any = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:

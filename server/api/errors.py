@@ -51,5 +51,5 @@ async def _validation(_request: Request, fault: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=fault)
+    log.error("%s %s failed: %s", request.method, request.url.path, type(fault).__name__)  # uvicorn adds the traceback
     return response(SottoError("something went wrong here; the log tells more"))
