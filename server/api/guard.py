@@ -52,12 +52,23 @@ class Guard:
         await self._app(scope, receive, send_with_policy)
 
     def _may(self, origin: str, host: str) -> bool:
+        origin = origin.lower()
         if origin in self._allowed or "*" in self._allowed:
             return True
         # A name that an attacker points at 127.0.0.1 makes Origin and Host equal, so on loopback the name counts too.
-        return urlsplit(origin).netloc == host and (
-            not self._loopback or is_loopback(urlsplit(f"//{host}").hostname or "")
+        netloc = _netloc(origin)
+        return (
+            bool(netloc)
+            and netloc == host.lower()
+            and (not self._loopback or is_loopback(urlsplit(f"//{host}").hostname or ""))
         )
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # [ without ]
+        return ""
 
 
 def is_loopback(host: str) -> bool:
