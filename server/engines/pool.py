@@ -1,14 +1,16 @@
 """Between sessions and the slow, failing world: fair turns, deadlines, retries, a breaker, a second engine."""
 
+import logging
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..speech.types import Hypothesis, Kind
 from .base import Engine, EngineError, Speech
@@ -20,17 +22,20 @@ class Patience:
 
     total: float
     attempt: float
-    retries: bool
+    backoff: float | None = None  # before the second attempt, doubled before each one after it; None: only one attempt
 
 
 PATIENCE = {
-    Kind.PARTIAL: Patience(total=3.0, attempt=3.0, retries=False),
-    Kind.EARLY: Patience(total=10.0, attempt=10.0, retries=False),
-    Kind.FINAL: Patience(total=120.0, attempt=30.0, retries=True),
+    Kind.PARTIAL: Patience(total=3.0, attempt=3.0),
+    Kind.EARLY: Patience(total=10.0, attempt=10.0),
+    Kind.FINAL: Patience(total=120.0, attempt=30.0, backoff=0.3),
 }
 RANK = {Kind.FINAL: 0, Kind.EARLY: 1, Kind.PARTIAL: 2}  # who goes first
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.3, 8.0  # seconds between attempts, doubled each time, with jitter
+LONGEST_BACKOFF = 8.0  # seconds
 LONGEST_RETRY_AFTER = 60.0  # seconds; a server that asks for more is not waited for
+REST = 1.0  # seconds between the trial calls to an engine that keeps failing
+
+log = logging.getLogger("sotto")
 
 
 class Turns:
@@ -79,7 +84,7 @@ class Turns:
 class Breaker:
     """After `threshold` failures in a row, nothing but one trial call every `pause` seconds."""
 
-    def __init__(self, clock: Callable[[], float], threshold: int = 5, pause: float = 1.0) -> None:
+    def __init__(self, clock: Callable[[], float], pause: float = REST, threshold: int = 5) -> None:
         self._clock, self._threshold, self._pause = clock, threshold, pause
         self._failures = 0
         self._next_trial = 0.0
@@ -112,34 +117,43 @@ class Pool:
     really returns, because threads cannot be cancelled: so there are never more than `concurrency` of them.
     """
 
-    def __init__(self, engine: Engine, concurrency: int, fallback: "Pool | None" = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        concurrency: int,
+        fallback: "Pool | None" = None,
+        *,
+        patience: Mapping[Kind, Patience] = PATIENCE,
+        rest: float = REST,
+    ) -> None:
         self.engine = engine
         self._concurrency = concurrency
         self._fallback = fallback
+        self._patience = patience
+        self._breaker = Breaker(anyio.current_time, rest)
+        self._turns = Turns(concurrency)
 
     async def __aenter__(self) -> Self:
-        self._turns = Turns(self._concurrency)
         self._threads = anyio.CapacityLimiter(self._concurrency)
-        self._breaker = Breaker(anyio.current_time)
-        self._tasks = await anyio.create_task_group().__aenter__()
-        if self._fallback:
-            await self._fallback.__aenter__()
+        async with AsyncExitStack() as stack:
+            stack.callback(self.engine.close)
+            if self._fallback:
+                await stack.enter_async_context(self._fallback)
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            self._open = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._fallback:
-            await self._fallback.__aexit__(kind, error, trace)
-        await self._tasks.__aexit__(kind, error, trace)
-        self.engine.close()
+        await self._open.__aexit__(kind, error, trace)
 
     async def transcribe(self, session: object, speech: Speech) -> Hypothesis:
         """The engine's answer; sessions take turns by their `session` key.
 
         Raises EngineError: for a partial at the first failure, for a final when nobody answered in two minutes.
         """
-        patience = PATIENCE[speech.kind]
+        patience = self._patience[speech.kind]
         try:
             with anyio.fail_after(patience.total):
                 return await self._persist(session, speech, patience)
@@ -152,18 +166,19 @@ class Pool:
         raise error
 
     async def _persist(self, session: object, speech: Speech, patience: Patience) -> Hypothesis:
-        backoff = FIRST_BACKOFF
+        backoff = patience.backoff
         while True:
-            wait = random.uniform(0.5, 1.0) * backoff
+            jitter = random.uniform(0.5, 1.0)  # so that the sessions which failed together do not come back together
+            wait = jitter * (backoff or 0.0)
             if self._breaker.allows():
                 try:
                     return await self._attempt(session, replace(speech, timeout=patience.attempt))
                 except EngineError as error:
-                    if not (patience.retries and error.retryable):
+                    if backoff is None or not error.retryable:
                         raise
                     if error.retry_after is not None:
-                        wait = min(error.retry_after, LONGEST_RETRY_AFTER) + random.uniform(0, FIRST_BACKOFF)
-            elif not patience.retries:
+                        wait = min(error.retry_after, LONGEST_RETRY_AFTER) + wait
+            elif backoff is None:
                 raise EngineError(f"{self.engine.name} keeps failing; it is given a rest")
             await anyio.sleep(wait)
             backoff = min(2 * backoff, LONGEST_BACKOFF)
@@ -176,6 +191,7 @@ class Pool:
 
         async def work() -> None:
             with in_line:
+                await checkpoint_if_cancelled()  # given up before it stood in line
                 async with self._turns.turn(speech.kind, session):
                     with anyio.CancelScope(shield=True):
                         started.set()
@@ -203,5 +219,7 @@ class Pool:
             return self.engine.transcribe(speech)
         except EngineError as error:
             return error
-        except Exception as error:  # the fault of one call must not end all sessions: the tasks are shared
+        except BaseException as error:
+            # Not even the panic of a Rust extension may end the sessions that share our tasks.
+            log.error("%s failed", self.engine.name, exc_info=error)
             return EngineError(f"{self.engine.name} failed: {type(error).__name__}")
