@@ -8,6 +8,7 @@ from ..errors import SottoError
 from ..live import Input
 
 BITE = 65_536  # bytes decoded at once, in one thread
+ENVELOPE = 128  # bytes that holding anything takes: many empty words are a flood too
 
 
 class Inbox:
@@ -24,7 +25,7 @@ class Inbox:
     async def put(self, said: Input) -> None:
         """Waits only while more than the limit is held."""
         self._waiting.append(said)
-        self._bytes += len(said) if isinstance(said, bytes) else 0
+        self._bytes += _weight(said)
         self._some.set()
         while self._bytes > self._limit:
             self._room = anyio.Event()
@@ -42,7 +43,7 @@ class Inbox:
                 raise self._fault
             self._some = anyio.Event()
             await self._some.wait()
-        said = self._waiting.popleft()
+        said = self._take()
         if not isinstance(said, bytes):
             return said
         bites = [said]
@@ -50,7 +51,16 @@ class Inbox:
         while self._waiting and isinstance(more := self._waiting[0], bytes) and size + len(more) <= BITE:
             bites.append(more)
             size += len(more)
-            self._waiting.popleft()
-        self._bytes -= size
-        self._room.set()
+            self._take()
         return b"".join(bites)
+
+    def _take(self) -> Input:
+        said = self._waiting.popleft()
+        self._bytes -= _weight(said)
+        if self._bytes <= self._limit:
+            self._room.set()
+        return said
+
+
+def _weight(said: Input) -> int:
+    return ENVELOPE + (len(said) if isinstance(said, bytes) else 0)

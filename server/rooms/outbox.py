@@ -15,13 +15,16 @@ class Outbox:
         self._limit = limit  # messages that may wait
         self._some = anyio.Event()
         self._closed = False
+        self._slow = False  # a message found no room: the reader is lost
 
     def put(self, message: str, key: object = None) -> None:
-        """Never waits."""
-        if len(self._messages) >= self._limit:
-            self._closed = True
-        elif not self._closed:
+        """Never waits. Where there is no room, a message with a key is lost; one without it loses the reader."""
+        if self._closed:
+            return
+        if key in self._messages or len(self._messages) < self._limit:
             self._messages[object() if key is None else key] = message
+        elif key is None:
+            self._slow = True
         self._some.set()
 
     def drop(self, key: object) -> None:
@@ -35,11 +38,11 @@ class Outbox:
 
     async def next(self) -> str | None:
         """The next message, or None at the end. Raises ClientSlow when too many were waiting."""
-        while not self._messages:
+        while not (self._messages or self._slow):
             if self._closed:
                 return None
             self._some = anyio.Event()
             await self._some.wait()
-        if len(self._messages) >= self._limit:
+        if self._slow:
             raise ClientSlow(f"{self._limit} messages were waiting to be read")
         return self._messages.popitem(last=False)[1]
