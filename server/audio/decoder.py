@@ -1,11 +1,13 @@
 """Packets in, 16 kHz mono float32 out, on a time line without holes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
 import soxr
 from av.audio.codeccontext import AudioCodecContext
+from numpy.typing import NDArray
 
 from ..errors import AudioCorrupt, UnsupportedFormat
 from ..speech.types import RATE, Samples
@@ -25,15 +27,15 @@ CODECS = {  # what a live stream may bring, and what turns its integer samples i
 }
 SMALLEST_GAP = 0.1  # seconds; time stamps of real recorders jitter by less than one Opus frame (60 ms)
 LARGEST_GAP = 5.0  # seconds of silence put in for what was lost: the length comes from the peer
+BATCH = 0.25  # seconds resampled at once: half the cost of doing it packet by packet, and it bounds what waits
 HOPELESS = 50  # packets in a row that do not decode: this is not the codec it claims to be
 
 
 @dataclass(frozen=True, slots=True)
-class Pcm:
-    """What one packet became: where it begins (seconds of the stream), its samples, and what was missing before it."""
+class Decoded:
+    """Where a packet's sound begins, in seconds of the track, and how many seconds of silence stand before it."""
 
     start: float
-    samples: Samples
     gap: float = 0.0
 
 
@@ -43,6 +45,7 @@ class Decoder:
     def __init__(self, track: Track) -> None:
         if track.codec not in CODECS:
             raise UnsupportedFormat(f"expected one of {', '.join(CODECS)}, got the codec {track.codec}", param="file")
+        self.time = 0.0  # seconds of the track so far, silence for gaps included
         self._scale = CODECS[track.codec]
         codec = AudioCodecContext.create(track.codec, "r")
         assert isinstance(codec, AudioCodecContext)
@@ -52,57 +55,48 @@ class Decoder:
         if track.codec.startswith("pcm_"):
             self._codec.sample_rate = track.rate
             self._codec.layout = av.AudioLayout(layout(track.channels))
-        self._rate = 0
+        self._rate = 0  # of what waits and of the resampler; 0 before the first packet
+        self._waiting: list[Samples] = []
+        self._waiting_s = 0.0
         self._resampler: soxr.ResampleStream | None = None
-        self._fed = 0.0  # seconds that went into the resampler
+        self._ready: list[Samples] = []  # at 16 kHz
         self._expected: float | None = None  # container time at which the next packet should begin
         self._failures = 0
 
-    def decode(self, packet: Packet) -> Pcm:
-        """Samples (n,) that this packet completed; a few milliseconds stay in the resampler until the next one."""
-        sound = self._sound(packet.data)
-        if sound is None:
-            return Pcm(self._fed, np.zeros(0, np.float32))
-        gap = self._gap(packet.time, len(sound) / self._rate)
-        out = self._resample(np.zeros(round(gap * self._rate), np.float32)) if gap else None
-        start = self._fed
-        samples = self._resample(sound)
-        return Pcm(start, samples if out is None else np.concatenate([out, samples]), gap)
+    def decode(self, packet: Packet) -> Decoded | None:
+        """Decode one packet; None for one that makes no sense. `take` gives its sound."""
+        frames = self._frames(packet.data)
+        if not frames:
+            return None
+        gap = self._gap(packet.time, sum(frame.samples / frame.sample_rate for frame in frames))
+        if gap:
+            self._push(np.zeros(round(gap * self._rate), np.float32), self._rate)
+        start = self.time
+        for frame in frames:
+            self._push(_mono(frame, self._scale), frame.sample_rate)
+        return Decoded(start, gap)
 
-    def flush(self) -> Samples:
-        """What the resampler still holds, at the end of a track."""
-        if self._resampler is None:
-            return np.zeros(0, np.float32)
-        rest: Samples = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        self._resampler = None
-        return rest
+    def take(self) -> Samples:
+        """The samples (n,) decoded since the last call; a few milliseconds stay in the resampler until more comes."""
+        self._resample()
+        ready, self._ready = self._ready, []
+        return np.concatenate(ready) if ready else np.zeros(0, np.float32)
 
-    def _sound(self, data: bytes) -> Samples | None:
-        """Decoded mono at the codec's own rate, or None for a packet that makes no sense."""
+    def finish(self) -> Samples:
+        """The last samples (n,), at the end of the track."""
+        self._resample(last=True)
+        return self.take()
+
+    def _frames(self, data: bytes) -> list[av.AudioFrame]:
         try:
-            frames = self._codec.decode(av.Packet(data))
+            frames = [frame for frame in self._codec.decode(av.Packet(data)) if frame.samples] if data else []
         except av.FFmpegError:
             frames = []
-        if not frames:
-            # WebKit's last fragment repeats its moof over bytes that are no packets: drop them without noise.
-            self._failures += 1
-            if self._failures >= HOPELESS:
-                raise AudioCorrupt(f"none of the last {HOPELESS} packets could be decoded", param="file")
-            return None
-        self._failures = 0
-        return np.concatenate([self._mono(frame) for frame in frames])
-
-    def _mono(self, frame: av.AudioFrame) -> Samples:
-        if frame.sample_rate != self._rate or self._resampler is None:
-            self._rate = frame.sample_rate
-            self._resampler = soxr.ResampleStream(self._rate, RATE, 1, dtype="float32")
-        planes = frame.to_ndarray()
-        if not frame.format.is_planar:
-            planes = planes.reshape(-1, frame.layout.nb_channels).T
-        mono: Samples = planes[0] if len(planes) == 1 else planes.mean(axis=0)
-        if frame.format.name.startswith("u8"):
-            mono = mono.astype(np.float32) - 128
-        return np.ascontiguousarray(mono, np.float32) * np.float32(self._scale) if self._scale != 1.0 else mono
+        # WebKit's last fragment repeats its moof over bytes that are no packets: drop them without noise.
+        self._failures = 0 if frames else self._failures + 1
+        if self._failures >= HOPELESS:
+            raise AudioCorrupt(f"none of the last {HOPELESS} packets could be decoded", param="file")
+        return frames
 
     def _gap(self, time: float, duration: float) -> float:
         """Seconds missing before this packet. Each jump counts by itself, so a drifting clock adds up to none."""
@@ -111,8 +105,41 @@ class Decoder:
             return 0.0
         return min(time - expected, LARGEST_GAP)
 
-    def _resample(self, sound: Samples) -> Samples:
-        assert self._resampler is not None
-        self._fed += len(sound) / self._rate
-        resampled: Samples = self._resampler.resample_chunk(np.ascontiguousarray(sound, np.float32))
-        return resampled
+    def _push(self, sound: Samples, rate: int) -> None:
+        if rate != self._rate:  # also in mid-stream: AAC tells its SBR only after some packets
+            self._resample(last=True)
+            self._rate, self._resampler = rate, soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+        self._waiting.append(sound)
+        self.time += len(sound) / rate
+        self._waiting_s += len(sound) / rate
+        if self._waiting_s >= BATCH:
+            self._resample()
+
+    def _resample(self, last: bool = False) -> None:
+        if self._resampler is None or not (self._waiting or last):
+            return
+        sound = np.concatenate([*self._waiting, np.zeros(0, np.float32)])
+        self._waiting, self._waiting_s = [], 0.0
+        # A damaged packet may decode to a thousand times full scale.
+        self._ready.append(np.clip(self._resampler.resample_chunk(sound, last=last), -1.0, 1.0))
+        if last:
+            self._rate, self._resampler = 0, None
+
+
+def _mono(frame: av.AudioFrame, scale: float) -> Samples:
+    """The mean of a frame's channels, (n,), each of them -1 … 1."""
+    channels = _channels(frame)
+    mono: Samples = np.add.reduce(channels, axis=0, dtype=np.float32)
+    mono *= np.float32(scale / len(channels))
+    return mono
+
+
+def _channels(frame: av.AudioFrame) -> list[NDArray[Any]]:
+    if frame.format.name == "fltp":  # Opus and AAC, packet after packet: a third of the time of to_ndarray
+        return [np.frombuffer(memoryview(plane), np.float32, frame.samples) for plane in frame.planes]
+    channels: NDArray[Any] = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+    if channels.dtype == np.uint8:
+        channels = channels.astype(np.float32) - 128
+    elif channels.dtype.kind == "f":  # raw floats from a peer: one NaN would deafen the detector for ever
+        channels = np.nan_to_num(np.clip(channels, -1.0, 1.0))
+    return list(channels)

@@ -1,6 +1,5 @@
 """Bytes of a live stream in, frames with their probability of speech out: spool, demux, decode, detect."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import AudioCorrupt
 from ..speech.types import FRAME, FRAME_S, RATE, Frame, Samples
 from . import probe
 from .clip import Clip, mux
@@ -41,7 +39,7 @@ Heard = Frame | Gap | Splice
 class Cut:
     """A stretch of the session, as an engine may want it (engines.base.Stretch)."""
 
-    track: Track
+    track: Track | None
     packets: list[tuple[float, bytes]]
     frames: list[Samples]
 
@@ -49,6 +47,8 @@ class Cut:
         return np.concatenate(self.frames) if self.frames else np.zeros(0, np.float32)
 
     def clip(self) -> Clip:
+        if self.track is None:
+            raise LookupError("no packet of this stretch was heard")
         return mux(self.track, self.packets)
 
 
@@ -91,60 +91,66 @@ class Ingest:
         self._suffix = suffix  # of the spool file; empty: the first bytes tell
         self._keep_samples = keep_samples
         self._keep_recording = keep_recording
-        self._count = 0  # frames so far: the session's clock
-        self._pcm: list[Samples] = []  # decoded, not yet made into frames
-        self._kept: deque[Frame] = deque()
+        self._count = 0  # frames so far
+        self._rest = np.zeros(0, np.float32)  # decoded, and less than a frame
+        self._heard: list[Heard] = []  # not yet given out; after a fault `finish` does it
+        # These two are replaced, never changed: `cut` reads them while `feed` and `forget` run in another thread.
+        self._kept: list[Frame] = []
         self._recordings = [Recording(0.0, Demuxer(parse))]
 
     @property
     def time(self) -> float:
-        """Seconds of audio so far."""
-        return self._count * FRAME_S + sum(map(len, self._pcm)) / RATE
+        """Seconds of audio so far: the session's clock."""
+        recording = self._recordings[-1]
+        return recording.offset + recording.decoder.time if recording.decoder else recording.begin
 
     def feed(self, data: bytes) -> list[Heard]:
         """The next bytes, cut anywhere."""
         recording = self._recordings[-1]
         self._spool(recording, data)
-        heard: list[Heard] = []
         for item in recording.demuxer.feed(data):
             match item:
                 case Packet():
-                    heard += self._decode(recording, item)
+                    self._decode(recording, item)
                 case Track():
-                    heard += self._begin(recording, item)
+                    self._begin(recording, item)
                 case Damage():
-                    heard.append(Gap(self.time, 0.0))
-        return heard + self._detect()
+                    self._heard.append(Gap(self.time, 0.0))
+        if recording.decoder:
+            self._detect(recording.decoder.take())
+        return self._give()
 
     def splice(self) -> list[Heard]:
         """The client says that a new recorder begins: its header comes next."""
-        heard = self._end(self._recordings[-1])
-        self._recordings.append(Recording(self.time, Demuxer(self._parse)))
-        return heard
+        self._end(self._recordings[-1])
+        self._recordings = [*self._recordings, Recording(self._clock(), Demuxer(self._parse))]
+        return self._give()
 
     def finish(self) -> list[Heard]:
-        """No more bytes will come: the tail, filled up with silence to a whole frame."""
+        """No more bytes will come: the tail, filled up with silence to a whole frame. Also what a fault held back."""
         self._flush(self._recordings[-1])
-        missing = -sum(map(len, self._pcm)) % FRAME
-        self._pcm.append(np.zeros(missing, np.float32))
-        return self._detect()
+        self._detect(np.zeros(-len(self._rest) % FRAME, np.float32))
+        return self._give()
 
     def cut(self, start: float, end: float) -> Cut:
-        """Everything that sounds between two times (session seconds)."""
-        recording = next((r for r in reversed(self._recordings) if r.begin < end), self._recordings[0])
-        assert recording.track is not None and recording.spool is not None
-        kept = tuple(self._kept)  # in one step: `feed` may be adding to it in its thread
-        frames = [f.samples for f in kept if start - FRAME_S / 2 <= f.time < end - FRAME_S / 2]
-        return Cut(recording.track, recording.spool.cut(start, end), frames)
+        """Everything that sounds between two times (session seconds); `clip` may begin a packet earlier.
+
+        It never goes beyond one recorder: what was said before a `Splice` does not go on after it.
+        """
+        heard = (r.spool for r in reversed(self._recordings) if r.decoder and r.begin < end)
+        spool = next(heard, None)
+        track, packets = spool.cut(start, end) if spool else (None, [])
+        frames = [f.samples for f in self._kept if start - FRAME_S / 2 <= f.time < end - FRAME_S / 2]
+        return Cut(track, packets, frames)
 
     def forget(self, before: float) -> None:
         """Nothing before this time (session seconds) will be asked for again."""
-        while self._kept and self._kept[0].time < before - FRAME_S:
-            self._kept.popleft()
+        self._kept = [frame for frame in self._kept if frame.time >= before - FRAME_S]
         while len(self._recordings) > 1 and self._recordings[1].begin <= before:
-            self._recordings.pop(0).close()
-        if self._recordings[0].spool:
-            self._recordings[0].spool.forget(before)
+            old, *self._recordings = self._recordings
+            old.close()
+        if spool := self._recordings[0].spool:
+            spool.forget(before)
 
     def close(self) -> None:
         """Delete the session's files."""
@@ -161,42 +167,53 @@ class Ingest:
             data, recording.head = recording.head, b""
         recording.spool.write(data)
 
-    def _begin(self, recording: Recording, track: Track) -> list[Heard]:
-        # A second header in the same stream: the browser restarted its recorder without a word.
-        heard = self._end(recording) if recording.track else []
-        recording.track, recording.decoder, recording.offset = track, Decoder(track), self.time
-        if not heard and recording.spool:
+    def _begin(self, recording: Recording, track: Track) -> None:
+        assert recording.spool is not None  # the container was known, or there would be no track
+        decoder = Decoder(track)
+        if recording.decoder:  # a second header in the same stream: the browser restarted its recorder without a word
+            self._end(recording)
+        else:
             recording.spool.keep_header(track.header)
-        return heard
+        recording.track, recording.decoder, recording.offset = track, decoder, self._clock()
 
-    def _decode(self, recording: Recording, packet: Packet) -> list[Heard]:
-        if recording.decoder is None or recording.spool is None:
-            raise AudioCorrupt("expected a header before the first packet", param="file")
-        time = self.time
-        pcm = recording.decoder.decode(packet)
-        recording.spool.note(packet, recording.offset + pcm.start)
-        self._pcm.append(pcm.samples)
-        return [Gap(time, pcm.gap)] if pcm.gap else []
+    def _decode(self, recording: Recording, packet: Packet) -> None:
+        track, decoder, spool = recording.track, recording.decoder, recording.spool
+        assert track and decoder and spool  # every demuxer gives its track first
+        decoded = decoder.decode(packet)
+        if decoded is None:
+            return
+        start = recording.offset + decoded.start
+        spool.note(track, packet, start)
+        if decoded.gap:
+            self._heard.append(Gap(start - decoded.gap, decoded.gap))
 
-    def _end(self, recording: Recording) -> list[Heard]:
+    def _end(self, recording: Recording) -> None:
         self._flush(recording)
-        return [*self._detect(), Splice(self.time)]
+        self._heard.append(Splice(self._clock()))
 
     def _flush(self, recording: Recording) -> None:
         if recording.decoder:
-            self._pcm.append(recording.decoder.flush())
+            self._detect(recording.decoder.finish())
 
-    def _detect(self) -> list[Heard]:
+    def _clock(self) -> float:
+        """Seconds of the samples so far, to the sample; `time` runs ahead by what the resampler holds back."""
+        return self._count * FRAME_S + len(self._rest) / RATE
+
+    def _detect(self, pcm: Samples) -> None:
         """Make whole frames of what was decoded; the probability of all of them is one call."""
-        pcm = np.concatenate(self._pcm) if self._pcm else np.zeros(0, np.float32)
+        pcm = np.concatenate([self._rest, pcm])
         whole = len(pcm) // FRAME * FRAME
-        self._pcm = [pcm[whole:]]
+        self._rest = pcm[whole:]
         windows = pcm[:whole].reshape(-1, FRAME)
         frames = [
             Frame((self._count + i) * FRAME_S, window, float(speech))
             for i, (window, speech) in enumerate(zip(windows, self._vad.push(pcm[:whole]), strict=True))
         ]
         self._count += len(frames)
+        self._heard += frames
         if self._keep_samples:
-            self._kept += frames
-        return list(frames)
+            self._kept = [*self._kept, *frames]
+
+    def _give(self) -> list[Heard]:
+        heard, self._heard = self._heard, []
+        return heard

@@ -8,18 +8,22 @@ import os
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .packet import Packet
+from ..errors import AudioTooLarge
+from .packet import Packet, Track
 
 SLACK = 1 << 20  # bytes that may lie unused in the file before it is written anew
+LARGEST = 256 << 20  # bytes; what is still needed is seconds, but a stream of junk has no packets to be cut off at
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Where a packet of the session's time line lies in the stream; `data` only where it does not lie together."""
 
+    track: Track
     start: float
     boundary: int
     at: int
@@ -42,8 +46,10 @@ class Spool:
         self._lock = threading.Lock()
 
     def write(self, data: bytes) -> None:
-        """The next bytes of the recording."""
+        """The next bytes of the recording. Raises AudioTooLarge."""
         with self._lock:
+            if self._end + len(data) - self._dropped > LARGEST and not self._keep:
+                raise AudioTooLarge(f"expected audio, got {LARGEST} bytes that no packet allows to forget")
             self._file.seek(0, os.SEEK_END)
             self._file.write(data)
             self._end += len(data)
@@ -52,23 +58,29 @@ class Spool:
         """The first `size` bytes stay in the file: nothing plays without them."""
         self._header = size
 
-    def note(self, packet: Packet, start: float) -> None:
+    def note(self, track: Track, packet: Packet, start: float) -> None:
         """Remember where the packet that begins at `start` (session seconds) lies."""
-        together = packet.at is not None
-        entry = Entry(start, packet.boundary, packet.at or 0, len(packet.data), None if together else packet.data)
+        data = packet.data if packet.at is None else None
+        entry = Entry(track, start, packet.boundary, packet.at or 0, len(packet.data), data)
         with self._lock:
             self._entries.append(entry)
 
-    def cut(self, start: float, end: float) -> list[tuple[float, bytes]]:
-        """The packets that sound between two times: (session seconds, data) each."""
+    def cut(self, start: float, end: float) -> tuple[Track | None, list[tuple[float, bytes]]]:
+        """The packets that sound between two times, (session seconds, data) each, and their track.
+
+        Where a second header lies between the times, only what came after it: one file has one track.
+        """
         with self._lock:
             wanted: list[Entry] = []
             for entry in reversed(self._entries):
+                if wanted and entry.track is not wanted[0].track:
+                    break
                 if entry.start < end:
                     wanted.append(entry)
                 if entry.start <= start:
                     break
-            return [(entry.start, entry.data or self._read(entry)) for entry in reversed(wanted)]
+            packets = [(entry.start, entry.data or self._read(entry)) for entry in reversed(wanted)]
+            return (wanted[0].track if wanted else None), packets
 
     def forget(self, before: float) -> None:
         """Nothing before this time (session seconds) will be asked for again."""
@@ -79,9 +91,10 @@ class Spool:
                 self._drop(self._entries[0].boundary)
 
     def close(self) -> None:
-        """Delete the file."""
+        """Delete the file, also when the disk is too full to close it."""
         with self._lock:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
             self.path.unlink(missing_ok=True)
 
     def _read(self, entry: Entry) -> bytes:

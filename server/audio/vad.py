@@ -41,10 +41,10 @@ class Vad:
         """Whole windows, (k * 512,) samples in; (k,) probabilities out."""
         if not len(samples):
             return np.zeros(0, np.float32)
-        line = np.concatenate([self._context, samples])
-        self._context = line[-CONTEXT:]
-        windows = np.lib.stride_tricks.sliding_window_view(line, FRAME + CONTEXT)[::FRAME]
-        feed = {"input": np.ascontiguousarray(windows), "h": self._h, "c": self._c}
+        windows = samples.reshape(-1, FRAME)
+        contexts = np.vstack([self._context, windows[:-1, -CONTEXT:]])
+        self._context = windows[-1, -CONTEXT:].copy()
+        feed = {"input": np.hstack([contexts, windows]), "h": self._h, "c": self._c}
         speech, self._h, self._c = self._model.run(None, feed)
         probabilities: Samples = speech.reshape(-1)
         return probabilities
