@@ -5,12 +5,9 @@ import sys
 from argparse import ArgumentParser
 from typing import Any, NoReturn
 
-import uvicorn
 from pydantic import ValidationError
 
 from . import __version__
-from .app import create_app, make_engine
-from .engines.base import Engine, EngineError
 from .settings import Settings, unknown_variables, variable
 
 
@@ -25,11 +22,7 @@ def main() -> None:
     parser.parse_args()
     settings = read_settings()
     logging.config.dictConfig(log_config(settings.log_level))
-    try:
-        engine = make_engine(settings)
-    except EngineError as error:
-        refuse(str(error))
-    serve(settings, engine)
+    serve(settings)
 
 
 def read_settings() -> Settings:
@@ -59,8 +52,17 @@ def problems(error: ValidationError) -> list[str]:
     return sentences
 
 
-def serve(settings: Settings, engine: Engine) -> None:
+def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
+    import uvicorn  # a second of imports that neither --help nor a refusal has to wait for
+
+    from .app import create_app, make_engine
+    from .engines.base import EngineError
+
+    try:
+        engine = make_engine(settings)
+    except EngineError as error:
+        refuse(str(error))
     config = uvicorn.Config(
         create_app(settings, engine),
         host=settings.host,
