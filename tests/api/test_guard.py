@@ -1,0 +1,57 @@
+"""Foreign pages are turned away by their Origin, programs pass."""
+
+import http.client
+
+import pytest
+
+from server.api.guard import is_loopback
+
+from .conftest import process, serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("host", ["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_these_names_can_only_be_this_machine(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"])
+def test_these_may_be_another(host):
+    assert not is_loopback(host)
+
+
+async def test_a_program_sends_no_origin_and_passes():
+    async with serving() as site:
+        assert (await site.client.get("/healthz", headers={"host": "anything.example"})).status_code == 200
+
+
+@pytest.mark.parametrize("method, path", [("POST", "/api/transcribe"), ("GET", "/"), ("GET", "/nothing")])
+async def test_a_foreign_page_is_turned_away_from_everything(method, path):
+    async with serving() as site:
+        answer = await site.client.request(method, path, headers={"origin": "https://evil.example"})
+    assert answer.status_code == 403 and answer.json()["error"]["code"] == "origin.forbidden"
+    assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_star_allows_every_page():
+    async with serving(allowed_origins="*") as site:
+        answer = await site.client.get("/healthz", headers={"origin": "https://any.example"})
+    assert answer.status_code == 200
+
+
+def test_a_refused_upgrade_is_a_403_with_the_error_object(tmp_path):
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Origin": "https://evil.example",
+    }
+    with process(tmp_path) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", "/api/captions", headers=upgrade)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+    assert answer.status == 403 and b'"origin.forbidden"' in body
