@@ -77,7 +77,7 @@ class Decoder:
         return Decoded(start, gap)
 
     def take(self) -> Samples:
-        """The samples (n,) decoded since the last call; a few milliseconds stay in the resampler until more comes."""
+        """The samples (n,) decoded since the last call; up to 35 ms stay in the resampler until more comes."""
         self._resample()
         ready, self._ready = self._ready, []
         return np.concatenate(ready) if ready else np.zeros(0, np.float32)

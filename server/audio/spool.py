@@ -34,7 +34,9 @@ class Entry:
 class Spool:
     """One recording of one session. Feeding and cutting may happen in two threads."""
 
-    def __init__(self, folder: Path, suffix: str, *, keep: bool = False) -> None:
+    def __init__(
+        self, folder: Path, suffix: str, *, keep: bool = False, slack: int = SLACK, largest: int = LARGEST
+    ) -> None:
         handle, name = tempfile.mkstemp(suffix, "sotto-", folder)
         self.path = Path(name)
         self._file = os.fdopen(handle, "w+b")
@@ -43,13 +45,14 @@ class Spool:
         self._dropped = 0  # bytes after the header that are no longer in the file
         self._end = 0  # bytes of the stream so far
         self._keep = keep
+        self._slack, self._largest = slack, largest
         self._lock = threading.Lock()
 
     def write(self, data: bytes) -> None:
         """The next bytes of the recording. Raises AudioTooLarge."""
         with self._lock:
-            if self._end + len(data) - self._dropped > LARGEST and not self._keep:
-                raise AudioTooLarge(f"expected audio, got {LARGEST} bytes that no packet allows to forget")
+            if self._end + len(data) - self._dropped > self._largest and not self._keep:
+                raise AudioTooLarge(f"expected audio, got {self._largest} bytes that no packet allows to forget")
             self._file.seek(0, os.SEEK_END)
             self._file.write(data)
             self._end += len(data)
@@ -103,7 +106,7 @@ class Spool:
 
     def _drop(self, boundary: int) -> None:
         unused = boundary - self._dropped - self._header
-        if unused < SLACK:
+        if unused < self._slack:
             return
         self._file.seek(boundary - self._dropped)
         rest = self._file.read()
