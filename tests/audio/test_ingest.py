@@ -1,0 +1,295 @@
+"""Bytes become frames on one true time line, whatever the stream does; and every stretch can be had again."""
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import onnxruntime
+import pytest
+from openai_server import two_cities
+from sounds import encode, level, likeness, play, sweep
+
+from server.audio import raw
+from server.audio.clip import mux
+from server.audio.ingest import Gap, Heard, Ingest, Splice
+from server.audio.packet import Track
+from server.audio.vad import load_model
+from server.errors import AudioCorrupt, SottoError, UnsupportedFormat
+from server.speech.types import FRAME, FRAME_S, RATE, Frame, Samples
+
+Open = Callable[..., Ingest]
+Make = Callable[[str], bytes]
+
+
+@pytest.fixture(scope="module")
+def model() -> onnxruntime.InferenceSession:
+    return load_model()
+
+
+@pytest.fixture
+def ingest(model: onnxruntime.InferenceSession, tmp_path: Path) -> Iterator[Open]:
+    """Opens one; afterwards its folder is empty."""
+    opened: list[Ingest] = []
+
+    def open(**how: object) -> Ingest:
+        opened.append(Ingest(model, tmp_path, **how))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open
+    for each in opened:
+        each.close()
+    assert not list(tmp_path.iterdir())
+
+
+def pcm_of(sound: Samples) -> bytes:
+    return (sound * (2**15 - 1)).astype("<i2").tobytes()
+
+
+def wav(sound: Samples, channels: int = 1, rate: int = RATE) -> bytes:
+    """A recording made of a clip."""
+    track, packets = encode("pcm_s16le", sound, rate, channels)
+    return mux(track, [(packet.time, packet.data) for packet in packets]).data
+
+
+def hear(ingest: Ingest, data: bytes, size: int = 1000) -> list[Heard]:
+    heard = [item for at in range(0, len(data), size) for item in ingest.feed(data[at : at + size])]
+    return heard + ingest.finish()
+
+
+def frames(heard: list[Heard]) -> list[Frame]:
+    """Of these, in order and without a hole, each 32 ms after the one before."""
+    found = [item for item in heard if isinstance(item, Frame)]
+    assert all(b.time - a.time == pytest.approx(FRAME_S) for a, b in pairwise(found))
+    assert all(f.time == round(f.time / FRAME_S) * FRAME_S and f.samples.shape == (FRAME,) for f in found)
+    return found
+
+
+def sound(heard: list[Heard]) -> Samples:
+    return np.concatenate([frame.samples for frame in frames(heard)])
+
+
+def of(kind: type[Gap] | type[Splice], heard: list[Heard]) -> list[Heard]:
+    return [item for item in heard if isinstance(item, kind)]
+
+
+MADE = pytest.mark.parametrize("name", ["made.webm", "made.ogg", "made-aac.mp4", "made-opus.mp4"])
+
+
+@MADE
+def test_any_cuts_of_the_stream_give_the_same_frames(ingest: Open, made: Make, name: str) -> None:
+    data, random = made(name), Random(name)
+    whole = hear(ingest(), data, len(data))
+    assert len(frames(whole)) == pytest.approx(4 / FRAME_S, abs=3) and frames(whole)[0].time == 0.0
+    for largest in (40, 3000):
+        other, heard, at = ingest(), [], 0
+        while at < len(data):
+            size = random.randrange(largest)
+            heard += other.feed(data[at : at + size])
+            at += size
+        heard += other.finish()
+        assert [f.time for f in frames(heard)] == [f.time for f in frames(whole)]
+        np.testing.assert_allclose(sound(heard), sound(whole), atol=1e-4)
+        np.testing.assert_allclose([f.speech for f in frames(heard)], [f.speech for f in frames(whole)], atol=0.02)
+
+
+def test_a_voice_is_heard_and_silence_is_not(ingest: Open) -> None:
+    heard = frames(hear(ingest(), wav(np.concatenate([np.zeros(2 * RATE, np.float32), two_cities()[: 6 * RATE]]))))
+    assert np.mean([f.speech > 0.5 for f in heard if f.time > 2.5]) > 0.6
+    assert max(f.speech for f in heard if f.time < 1.9) < 0.5
+
+
+@pytest.mark.parametrize("encoding", ["pcm_s16le", "mulaw"])
+def test_raw_pcm_needs_no_header(ingest: Open, tmp_path: Path, encoding: str) -> None:
+    rate = 8000 if encoding == "mulaw" else 24_000
+    codec = "pcm_mulaw" if encoding == "mulaw" else encoding
+    data = b"".join(packet.data for packet in encode(codec, sweep(3.0, rate), rate)[1])
+    stream = ingest(parse=raw.parse(encoding, rate, 1), suffix=".raw")
+    heard = hear(stream, data, 777)
+    assert len(sound(heard)) / RATE == pytest.approx(3.0, abs=FRAME_S)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".raw"]
+    clip = stream.cut(1.0, 2.0).clip()
+    assert clip.suffix == ".wav" and likeness(play(clip), sound(heard), clip.start)[0] > 0.95
+
+
+@MADE
+def test_after_a_lost_chunk_the_time_line_is_still_true(ingest: Open, made: Make, name: str) -> None:
+    data = made(name)
+    whole = sound(hear(ingest(), data))
+    lost = hear(ingest(), data[: len(data) // 3] + data[len(data) // 2 :])
+    gaps = [item for item in lost if isinstance(item, Gap) and item.seconds]
+    assert 0.5 < sum(gap.seconds for gap in gaps) < 2.0
+    assert len(sound(lost)) / RATE == pytest.approx(len(whole) / RATE, abs=0.05)
+    tail = sound(lost)[-RATE:]
+    alike, at = likeness(tail[: -RATE // 10], whole, len(whole) / RATE - 1.0)
+    assert alike > 0.9 and at == pytest.approx(len(sound(lost)) / RATE - 1.0, abs=0.05)
+    for gap in gaps:
+        silence = sound(lost)[round((gap.time + 0.05) * RATE) : round((gap.time + gap.seconds - 0.05) * RATE)]
+        assert level(silence) < 0.01
+
+
+@MADE
+def test_a_stream_goes_on_after_a_damaged_middle(ingest: Open, made: Make, name: str) -> None:
+    data, random = bytearray(made(name)), Random(name)
+    for at in range(len(data) // 3, len(data) // 3 + 1500):
+        data[at] = random.randrange(256)
+    heard = hear(ingest(), bytes(data))
+    assert of(Gap, heard)
+    assert frames(heard)[-1].time == pytest.approx(4.0, abs=0.1)
+    assert level(sound(heard)[-RATE:]) > 0.01
+
+
+def test_a_new_recorder_goes_on_in_time(ingest: Open, made: Make, tmp_path: Path) -> None:
+    stream = ingest()
+    heard = [*stream.feed(made("made.webm")), *stream.splice(), *stream.feed(made("made.ogg")), *stream.finish()]
+    (splice,) = of(Splice, heard)
+    assert isinstance(splice, Splice) and splice.time == pytest.approx(4.0, abs=0.05)
+    assert frames(heard)[-1].time == pytest.approx(8.0, abs=0.1)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".webm", ".ogg"}
+    before, after = stream.cut(2.0, 3.0), stream.cut(6.0, 7.0)
+    for cut in (before, after):
+        assert likeness(play(cut.clip())[RATE // 10 :], sound(heard), cut.clip().start + 0.1)[0] > 0.95
+
+
+@MADE
+def test_a_second_header_in_the_stream_is_a_new_recorder(ingest: Open, made: Make, name: str) -> None:
+    heard = hear(ingest(), made(name) * 2)
+    (splice,) = of(Splice, heard)
+    assert isinstance(splice, Splice) and splice.time == pytest.approx(4.0, abs=0.05)
+    assert frames(heard)[-1].time == pytest.approx(8.0, abs=0.1)
+    assert not [gap for gap in of(Gap, heard) if isinstance(gap, Gap) and gap.seconds]
+
+
+def test_what_was_said_before_a_second_header_is_cut_as_it_was_recorded(ingest: Open) -> None:
+    stream = ingest()
+    heard = stream.feed(wav(sweep(2.0)) + wav(sweep(2.0, 48_000), 2, 48_000)) + stream.finish()
+    for start, channels in ((0.5, 1), (2.5, 2)):
+        cut = stream.cut(start, start + 1.0)
+        assert cut.track is not None and cut.track.channels == channels
+        clip = cut.clip()
+        assert likeness(play(clip), sound(heard), clip.start)[0] > 0.95
+
+
+def test_a_recorder_that_never_sends_does_not_hide_the_one_before(ingest: Open) -> None:
+    stream = ingest()
+    stream.feed(wav(sweep(2.01)))
+    stream.splice()
+    last = frames(stream.finish())[-1]
+    assert stream.cut(1.0, last.time + FRAME_S).clip().start == pytest.approx(1.0, abs=0.1)
+
+
+@MADE
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (1.5, 3.1), (0.3, 3.9)])
+def test_samples_and_clip_of_a_cut_are_the_same_sound(
+    ingest: Open, made: Make, name: str, start: float, end: float
+) -> None:
+    stream = ingest()
+    hear(stream, made(name))
+    cut = stream.cut(start, end)
+    clip, samples = cut.clip(), cut.samples()
+    assert start - 0.1 <= clip.start <= start + 0.001
+    assert len(samples) / RATE == pytest.approx(end - start, abs=FRAME_S)
+    assert len(play(clip)) / RATE == pytest.approx(end - start, abs=0.13)
+    warm = play(clip)[RATE // 10 : -RATE // 20]
+    alike, at = likeness(warm, samples, clip.start + 0.1 - start)
+    assert alike > 0.9 and at + start == pytest.approx(clip.start + 0.1, abs=0.05)
+
+
+def test_a_cut_of_what_nobody_heard_is_empty(ingest: Open) -> None:
+    stream = ingest()
+    assert not len(stream.cut(0, 1).samples())
+    stream.feed(wav(sweep(1.0)))
+    cut = stream.cut(7, 8)
+    assert not len(cut.samples())
+    with pytest.raises(LookupError):
+        stream.cut(-2, -1).clip()
+
+
+def test_forgetting_bounds_memory_and_files(ingest: Open, tmp_path: Path) -> None:
+    stream = ingest()
+    for number in range(5):
+        stream.feed(wav(sweep(2.0)))
+        stream.forget(2.0 * number + 1.0)
+        assert len(stream._kept) < 2.0 / FRAME_S + 2
+        assert len(list(tmp_path.iterdir())) == 1
+        stream.splice()
+    stream.feed(wav(sweep(2.0)))
+    assert len(stream.cut(9.2, 11.0).samples()) / RATE == pytest.approx(1.8, abs=2 * FRAME_S)
+
+
+def test_what_an_engine_may_still_ask_for_is_not_forgotten(ingest: Open) -> None:
+    stream = ingest()
+    heard = stream.feed(wav(sweep(4.0)))
+    stream.forget(2.0)
+    cut = stream.cut(2.0, 3.0)
+    assert len(cut.samples()) / RATE == pytest.approx(1.0, abs=FRAME_S)
+    assert likeness(play(cut.clip()), sound(heard), 2.0)[0] > 0.99
+
+
+def test_an_engine_that_wants_files_costs_no_samples(ingest: Open) -> None:
+    stream = ingest(keep_samples=False)
+    stream.feed(wav(sweep(4.0)))
+    assert not stream._kept and not len(stream.cut(1, 2).samples())
+    assert len(play(stream.cut(1, 2).clip())) / RATE == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [(b"<html><body>", UnsupportedFormat), (b"\x1a\x45\xdf\xa3" + bytes(5000), AudioCorrupt)]
+    + [(b"ffconcat version 1.0\nfile /etc/passwd\n", UnsupportedFormat), (b"OggS" + bytes(5000), AudioCorrupt)],
+)
+def test_what_is_no_audio_is_told_and_leaves_no_file(
+    ingest: Open, tmp_path: Path, data: bytes, error: type[SottoError]
+) -> None:
+    stream = ingest()
+    with pytest.raises(error):
+        for _ in range(2):  # a demuxer gives what it found first, and its fault the next time
+            stream.feed(data)
+    assert stream.finish() == []
+    stream.close()
+    stream.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_heard_before_a_fault_is_not_lost(ingest: Open) -> None:
+    silent = Track("opus", 48_000, 1, encode("opus", sweep(0.1, 48_000), 48_000)[0].private)
+    junk = mux(silent, [(i * 0.02, b"\xff\xff\xff") for i in range(60)]).data
+    track, packets = encode("opus", sweep(2.0, 48_000), 48_000)
+    good = mux(track, [(packet.time, packet.data) for packet in packets]).data
+    stream = ingest()
+    with pytest.raises(AudioCorrupt, match="50 packets"):
+        stream.feed(good + junk)
+    assert len(sound(stream.finish())) / RATE == pytest.approx(2.0, abs=0.1)
+
+
+def test_the_end_is_filled_up_to_a_whole_frame(ingest: Open) -> None:
+    heard = hear(ingest(), wav(sweep(1.0)))
+    assert len(sound(heard)) == -(-RATE // FRAME) * FRAME
+    assert level(sound(heard)[RATE - 200 : RATE]) > 0.2 and not sound(heard)[RATE + 50 :].any()
+
+
+def test_numbers_that_are_none_do_not_deafen_the_session(ingest: Open) -> None:
+    stream = ingest(parse=raw.parse("pcm_f32le", RATE, 1), suffix=".raw")
+    stream.feed(np.array([np.nan, np.inf, -np.inf, 3e38] * 1000, "<f4").tobytes())
+    heard = frames(stream.feed(two_cities()[: 6 * RATE].astype("<f4").tobytes()) + stream.finish())
+    assert np.mean([frame.speech > 0.5 for frame in heard]) > 0.6
+
+
+def test_a_session_needs_no_more_memory_the_longer_it_lasts(ingest: Open) -> None:
+    stream = ingest(parse=raw.parse("pcm_s16le", RATE, 1), suffix=".raw", keep_samples=False)
+    second = pcm_of(two_cities()[:RATE])
+
+    def minutes(count: int) -> int:
+        for _ in range(60 * count):
+            stream.forget(stream.time - 10)
+            stream.feed(second)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        early = minutes(1)
+        assert minutes(2) < min(early + 20_000, 1_000_000)
+    finally:
+        tracemalloc.stop()
