@@ -74,11 +74,12 @@ def make_engine(settings: Settings) -> Engine:
 
 def policy(settings: Settings, engine: Engine) -> Policy:
     """When to ask and when to end, as the settings and the engine want it."""
-    bound = settings.max_cost_ratio or (3.0 if engine.paid else float("inf"))
+    bound = settings.max_cost_ratio or (2.5 if engine.paid else float("inf"))
     return Policy(
         partial_interval=settings.partial_interval or engine.partial_interval,
         partials_in_air=settings.partials_in_air,
         max_cost_ratio=bound,
+        context=engine.context,
         endpoint=settings.endpoint_s,
         endpoint_settled=min(settings.endpoint_settled_s, settings.endpoint_s),
     )

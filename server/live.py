@@ -75,7 +75,7 @@ async def caption(
                         speech = Speech(
                             action.start, action.end, ingest.cut(action.start, action.end),
                             action.kind, language=language, prompt=action.prompt,
-                            previous=action.previous, agreed=action.agreed,
+                            known=action.known, previous=action.previous, agreed=action.agreed,
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)
                     case Publish(state):
@@ -128,6 +128,7 @@ async def caption(
                         perform(session.finalize())
                     case data:
                         hear(await to_thread.run_sync(feed, data, limiter=cpu))
+                        perform(session.pulse())
         except SottoError as error:
             fault = error
         hear(ingest.finish())

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     partials_in_air: int = Field(1, ge=1, le=4)
     """Requests for partials under way at once in a session; 2 is faster and dearer."""
     max_cost_ratio: float | None = Field(None, ge=1)
-    """Audio sent to the engine for each second streamed, at most; by default 3.0 for paid engines, else no bound."""
+    """Audio sent to the engine for each second streamed, at most; by default 2.5 for paid engines, else no bound."""
     endpoint_s: Seconds = 0.6
     """Seconds of silence that end an utterance."""
     endpoint_settled_s: Seconds = 0.3

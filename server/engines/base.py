@@ -28,7 +28,8 @@ class Speech:
     timeout: float = 60.0  # seconds of wall-clock time after which the engine itself must give up
     language: str | None = None
     prompt: str = ""
-    previous: Hypothesis | None = None  # the last answer for the same start, for engines that can go on from it
+    known: tuple[int, ...] = ()  # the engine's tokens of what is said first in this audio, and not wanted again
+    previous: Hypothesis | None = None  # the last answer for the same speech, for engines that can go on from it
     agreed: str = ""  # how much of `previous.text` is agreed
 
     @property
@@ -46,6 +47,7 @@ class Engine(Protocol):
     paid: bool  # each audio second costs money
     partial_interval: float  # seconds; how often it likes to be asked while someone speaks
     longest: float  # seconds of audio it takes at once
+    context: float  # seconds it likes to hear again before what is new, told what was `known`; 0: it cannot be told
 
     def transcribe(self, speech: Speech) -> Hypothesis:
         """Word times are session seconds. Raises EngineError."""

@@ -41,6 +41,7 @@ class Moonshine:
     paid = False
     partial_interval = 0.5
     longest = 30.0  # seconds; MOST_TOKENS at TOKENS_PER_S
+    context = 4.0  # seconds; with it 2 % of the words of a reading were wrong, without 8 %
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder` holds the two .ort models and tokenizer.bin; by default the wheel's. Raises EngineError."""
@@ -64,9 +65,9 @@ class Moonshine:
         if len(samples) > self.longest * RATE:
             message = f"expected at most {self.longest:g} s of audio, got {len(samples) / RATE:.1f}"
             raise EngineError(message, retryable=False)
-        prefix: tuple[int, ...] = ()
+        prefix = speech.known
         if speech.previous and not speech.final:
-            prefix = self._agreed_tokens(speech.previous.tokens, speech.agreed)
+            prefix += self._agreed_tokens(speech.previous.tokens, speech.agreed)
         deadline = time.monotonic() + speech.timeout
         try:
             tokens, logprob = self._decode(samples, prefix, deadline)
@@ -74,6 +75,7 @@ class Moonshine:
             raise EngineError(f"no answer within {speech.timeout:g} s") from None
         except Exception as error:  # onnxruntime has no class for all of its own
             raise EngineError(f"Moonshine failed: {type(error).__name__}") from error
+        tokens = tokens[len(speech.known) :]
         return Hypothesis(self._text(tokens), language="en", tokens=tokens, logprob=logprob)
 
     def close(self) -> None:

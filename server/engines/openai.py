@@ -61,6 +61,7 @@ class OpenAI:
     paid = True
     partial_interval = 1.0
     longest = 1400.0  # seconds; the gpt-*-transcribe models take no more
+    context = 0.0
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class Whisper:
     paid = False
     partial_interval = 1.0
     longest = 30.0  # seconds; the model's window
+    context = 0.0
 
     def __init__(
         self,

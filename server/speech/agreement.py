@@ -16,12 +16,19 @@ from .types import Hypothesis, Word
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # One character of such a script with the marks and the punctuation behind it, or a run of anything else.
 PIECE = re.compile(rf"[{UNSPACED}][^\w\s]*|[^\s{UNSPACED}]+")
+PIECE_UNSPACED = re.compile(f"[{UNSPACED}]")
+LAST_UNSPACED = re.compile(rf"[{UNSPACED}][^\w\s]*$")
+MISSED = 1.0  # seconds at the end of a window whose words an engine may leave out
+OVERLAP = 3  # agreed words that a window has to repeat, where their times are not certain
 TRAIL = re.compile(r"[^\w]*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word as it is compared (`key`) and as it is written; times only where the engine gives them."""
+    """A word as it is compared (`key`) and as it is written.
+
+    Where the engine gives no times, `end` is None and `start` at least not too late.
+    """
 
     text: str
     key: str
@@ -63,6 +70,15 @@ def write(tokens: Sequence[Token]) -> str:
     return "".join(t.text if t.glued or not i else f" {t.text}" for i, t in enumerate(tokens))
 
 
+def join(texts: Sequence[str]) -> str:
+    """Texts one after the other, with a space where the script has one."""
+    joined = ""
+    for text in filter(None, (t.strip() for t in texts)):
+        glue = "" if not joined or (LAST_UNSPACED.search(joined) and PIECE_UNSPACED.match(text)) else " "
+        joined += glue + text
+    return joined
+
+
 def _with_times(tokens: list[Token], words: Sequence[Word]) -> list[Token]:
     pieces: list[tuple[str, float, float]] = []
     for word in words:
@@ -80,6 +96,7 @@ class Draft:
     def __init__(self) -> None:
         self.agreed: list[Token] = []
         self.tail: list[Token] = []
+        self._reached = 0.0  # end of the latest window (session seconds)
 
     @property
     def text(self) -> str:
@@ -93,8 +110,8 @@ class Draft:
         last = self.agreed[-1]
         return len(write(self.agreed)) - len(last.text) + len(last.stem)
 
-    def update(self, hypothesis: Hypothesis, base: int = 0) -> None:
-        """Take in a newer hypothesis of the same speech; its audio began with the agreed word number `base`."""
+    def update(self, hypothesis: Hypothesis, base: int = 0, end: float = 0.0) -> None:
+        """Take in a newer hypothesis of the same speech; its audio was that from about word `base` on to `end`."""
         tokens = tokenise(hypothesis)
         if not tokens:
             return  # an engine that hears nothing takes nothing away
@@ -102,18 +119,36 @@ class Draft:
         passed = _passed([t.key for t in known], [t.key for t in tokens])
         if known and passed and tokens[passed - 1].key == known[-1].key:
             self._punctuate(tokens[passed - 1])
-        fresh = tokens[passed:]
+        fresh = [self._dated(i, token) for i, token in enumerate(tokens[passed:])]
         count = _common([t.key for t in self.tail], [t.key for t in fresh])
         self.agreed += fresh[:count]
         self.tail = fresh[count:]
+        self._reached = end
+
+    def settle(self) -> None:
+        """All of it is agreed: somebody paused, and it was read with care."""
+        self.agreed += self.tail
+        self.tail = []
+
+    def stem(self, base: int) -> str:
+        """The agreed text from word `base` on, without the punctuation behind it."""
+        return TRAIL.sub("", write(self.agreed[base:]))
 
     def anchor(self, latest: float) -> int:
-        """The last agreed word that begins before `latest` (session seconds); 0 where there are no times."""
+        """The last agreed word, starting before `latest`, from which a window may begin; 0 if there is none."""
         for i in range(len(self.agreed) - 1, 0, -1):
-            start = self.agreed[i].start
-            if start is not None and start <= latest:
+            word = self.agreed[i]
+            certain = word.end is not None or len(self.agreed) - i >= OVERLAP
+            if certain and word.start is not None and word.start <= latest:
                 return i
         return 0
+
+    def _dated(self, i: int, token: Token) -> Token:
+        """Word `i` of the tail, not older than the last window that lacked it, but for what such a window may miss."""
+        if token.start is not None:
+            return token
+        start = self.tail[i].start if i < len(self.tail) else self._reached - MISSED
+        return replace(token, start=start)
 
     def _punctuate(self, newest: Token) -> None:
         last = self.agreed[-1]
@@ -133,14 +168,15 @@ def _common(old: Sequence[str], new: Sequence[str]) -> int:
 def _passed(known: Sequence[str], new: Sequence[str]) -> int:
     """How many of the new words say what is known already, even where they say it a little differently.
 
-    The prefix of `new` with the least edit distance to `known`; the shortest of equals would double a word, the
-    longest would lose one, so the one nearest to the known length wins.
+    The new words may begin a little before or after the known ones. So it is a local alignment (Smith and Waterman
+    1981) that has to reach the last known word; where nothing fits, the same number of words.
     """
     if list(new[: len(known)]) == list(known):
         return len(known)
-    row = list(range(len(new) + 1))
-    for i, word in enumerate(known, 1):
-        diagonal, row[0] = row[0], i
+    row = [0] * (len(new) + 1)
+    for word in known:
+        diagonal, row[0] = row[0], 0
         for j, other in enumerate(new, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return min(range(len(new) + 1), key=lambda j: (row[j], abs(j - len(known))))
+            diagonal, row[j] = row[j], max(diagonal + (1 if word == other else -1), row[j] - 1, row[j - 1] - 1)
+    best = max(range(len(new) + 1), key=lambda j: (row[j], -abs(j - len(known))))
+    return best if row[best] > 0 else min(len(known), len(new))

@@ -9,33 +9,38 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .agreement import Draft
+from .agreement import Draft, join
 from .endpointer import Edge, Endpointer, State
 from .filters import suspicion
 from .types import FRAME_S, Caption, Frame, Hypothesis, Kind, Word
 
 SENTENCE_END = tuple(".?!。？！…")
 FIRST_PARTIAL = 0.5  # seconds after the onset
-GROWTH = 0.25  # a partial waits at least this part of its own length, so that long windows are sent less often
+EAGERNESS = 0.15  # seconds a partial may come before its time rather than a browser's chunk (300 ms) after it
 SHORTEST_WINDOW = 1.0  # seconds; engines read shorter ones badly
 PROMPT = 200  # characters
 MARGIN = 0.5  # seconds on both sides of a cut through speech, where the engine gives word times
 CUT_WITHIN = 1.0  # seconds before a forced cut in which the quietest moment is looked for
+CONTEXT_GAP = 2.0  # seconds of silence after which what was said before helps no more
+LONGEST_WINDOW = 28.0  # seconds; with what was said before no request is longer
+PARTIAL_WINDOW = 6.0  # seconds; a partial hears again what was said before only within this
+JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
 COST_START = 10.0  # seconds of credit, so that the first utterance of a session has its partials
 
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Ask an engine for what is said from `start` to `end`."""
+    """Ask an engine for what is said from `start` to `end`; `known` was said first and is not to be said again."""
 
     utterance: int
     start: float
     end: float
     kind: Kind
     prompt: str = ""
+    known: tuple[int, ...] = ()
     previous: Hypothesis | None = None
     agreed: str = ""
-    base: int = 0  # the window begins with this agreed word of the utterance
+    base: int = 0  # what is not known begins with this agreed word of the utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +60,67 @@ class Policy:
     partials: bool = True
     partial_interval: float = 1.0
     partials_in_air: int = 1
+    growth: float = 0.25  # a partial waits at least this part of its window, so that long ones are sent less often
     max_cost_ratio: float = float("inf")
+    context: float = 0.0  # heard again before what is new, for engines that can be told what was said in it
     endpoint: float = 0.6
     endpoint_settled: float = 0.3
-    preroll: float = 0.3
-    postroll: float = 0.2
+    preroll: float = 0.4
+    postroll: float = 0.3
+    piece: float = 3.0
     cut_after: float = 12.0
     cut_at: float = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Speech up to a pause, read with care: it is not read again."""
+
+    start: float
+    end: float
+    answer: Hypothesis
+
+
 @dataclass(slots=True)
 class Utterance:
-    """Speech between two endpoints: growing, or waiting for its last words."""
+    """Speech between two endpoints: growing, or waiting for its last words.
+
+    At its pauses it falls into pieces. `start`, `base`, `previous` and `voiced` are those of the piece that is open;
+    the draft and the caption are of all.
+    """
 
     number: int
     onset: float
-    start: float  # where its audio begins: the onset, less the pre-roll
+    began: float  # where its audio begins
+    start: float  # where the open piece's audio begins
+    pieces: list[Piece] = field(default_factory=list)
+    base: int = 0  # words of the draft before the open piece
     cut_in: bool = False  # it began at a cut through speech, not at a silence
     cut_out: bool = False  # it ended at one
     voice_end: float = 0.0
     end: float = 0.0  # where its audio ends, once it has ended
     voiced: float = 0.0
     draft: Draft = field(default_factory=Draft)
-    previous: Hypothesis | None = None  # the newest answer for all of it
+    previous: Hypothesis | None = None  # the newest answer for all of the open piece
     newest: float = 0.0  # end of the newest window that was answered
     asked: float = 0.0  # end of the newest window that was asked for
     shown: Caption | None = None
-    early: Transcribe | None = None  # the latest request at a pause …
+    early: Transcribe | None = None  # the latest request at a pause, …
+    early_voiced: float = 0.0  # … what was voiced by then, …
     early_answer: Hypothesis | None = None  # … and its answer
-    awaited: Transcribe | None = None  # the request whose answer will be the final
+    awaited: Transcribe | None = None  # the request whose answer will complete the final
     final: Caption | None = None  # decided; its turn to be published may come later
 
     def covers(self, request: Transcribe | None) -> bool:
-        """Whether the request holds everything that was said."""
+        """Whether the request holds everything that was said in the open piece."""
         return request is not None and request.end >= self.voice_end
+
+    @property
+    def is_read(self) -> bool:
+        """Whether everything that was said was read with care."""
+        if self.pieces and self.pieces[-1].end >= min(self.voice_end, self.end or self.voice_end):
+            return True
+        return self.early_answer is not None and self.covers(self.early)
 
 
 class Session:
@@ -109,6 +141,7 @@ class Session:
         self._number = first_utterance
         self._wish = prompt
         self._said = ""
+        self._read: list[Piece] = []  # the latest pieces of the utterances that are final
         self._timed = False  # the engine gives word times
 
     @property
@@ -117,30 +150,32 @@ class Session:
         onset = self._endpointer.onset if self._endpointer.state is State.ONSET else self.time
         next_start = max(self._floor, onset - self.policy.preroll)
         open_starts = [u.start for u in (*self._ending, self._current) if u and not u.final]
-        return min([next_start, *open_starts]) - MARGIN
+        recent = [p.start for p in self._read if p.end >= self._floor - CONTEXT_GAP]
+        return min([next_start, *open_starts, *recent]) - MARGIN
 
     def hear(self, frame: Frame) -> list[Action]:
         """The next 32 ms."""
         self.time = frame.time + FRAME_S
         edge = self._endpointer.push(frame, self._hang)
-        actions: list[Action] = []
         if edge is Edge.START:
             self._begin(self._endpointer.onset)
         utterance = self._current
         if utterance is None:
-            return actions
+            return []
         self._listen(utterance, frame)
-        match edge:
-            case Edge.PAUSE:
-                actions = self._at_pause(utterance)
-            case Edge.END:
-                actions = self._end(utterance)
-            case _:
-                if self.time - utterance.start >= self.policy.cut_at:
-                    actions = self._cut(utterance)
-                elif self._due(utterance):
-                    actions = [self._partial(utterance)]
-        return actions
+        length = self.time - utterance.began
+        if edge is Edge.END or (edge is Edge.PAUSE and length >= self.policy.cut_after):
+            return self._end(utterance)
+        return self._cut(utterance) if length >= self.policy.cut_at else []
+
+    def pulse(self) -> list[Action]:
+        """All frames that are there were heard: what is worth asking now, with the newest audio."""
+        utterance = self._current
+        if utterance is None:
+            return []
+        if self._endpointer.state is State.PAUSE:
+            return [] if utterance.covers(utterance.early) or utterance.is_read else self._at_pause(utterance)
+        return [self._partial(utterance)] if self._due(utterance) else []
 
     def hypothesis(self, request: Transcribe, answer: Hypothesis) -> list[Action]:
         """The engine's answer to a request."""
@@ -150,13 +185,18 @@ class Session:
         if utterance is None:
             return []
         answer = _within(answer, utterance)
-        if suspicion(answer, utterance.voiced):
+        if suspicion(answer, utterance.voiced) or (request.known and not answer.text):
             return self._distrust(utterance, request)
         if utterance.awaited is request:
             return self._decide(utterance, answer)
+        actions = self._show(utterance, request, answer)
         if utterance.early is request:
             utterance.early_answer = answer
-        return self._show(utterance, request, answer)
+            if request.end - utterance.start >= self.policy.piece:
+                self._close_piece(utterance, request.end, answer)
+            if self._endpointer.state is State.PAUSE and self.time - utterance.voice_end >= self._hang():
+                actions += self._end(utterance)
+        return actions
 
     def failed(self, request: Transcribe) -> list[Action]:
         """The engine gave up. What was shown stays."""
@@ -185,12 +225,15 @@ class Session:
     def _begin(self, onset: float) -> None:
         start = max(self._floor, onset - self.policy.preroll, 0.0)
         heard = self._endpointer
-        asked = onset + FIRST_PARTIAL - self._interval(0)
-        self._current = Utterance(
-            self._number, onset, start, voice_end=heard.voice_end, voiced=heard.voiced, asked=asked
-        )
-        self._number += 1
+        asked = onset + FIRST_PARTIAL - self._interval(0) + EAGERNESS
+        self._current = self._open(onset, start)
+        self._current.voice_end, self._current.voiced = heard.voice_end, heard.voiced
+        self._current.asked = asked
         self.spoken += heard.voiced
+
+    def _open(self, onset: float, start: float) -> Utterance:
+        number, self._number = self._number, self._number + 1
+        return Utterance(number, onset, start, start)
 
     def _listen(self, utterance: Utterance, frame: Frame) -> None:
         voice_end = self._endpointer.voice_end
@@ -206,10 +249,11 @@ class Session:
         if self._in_air >= self.policy.partials_in_air:
             return False
         start, _ = self._window(utterance)
-        return self.time - utterance.asked >= self._interval(self.time - start) and self._affords(utterance, start)
+        waited = self.time - utterance.asked + EAGERNESS
+        return waited >= self._interval(self.time - start) and self._affords(utterance, start)
 
     def _interval(self, window: float) -> float:
-        return max(self.policy.partial_interval, GROWTH * window)
+        return max(self.policy.partial_interval, self.policy.growth * window)
 
     def _affords(self, utterance: Utterance, start: float) -> bool:
         """Whether this request still leaves room for the finals within the bound on cost."""
@@ -220,8 +264,8 @@ class Session:
     def _window(self, utterance: Utterance) -> tuple[float, int]:
         """Where a partial's audio begins, and with which agreed word."""
         base = utterance.draft.anchor(self.time - SHORTEST_WINDOW)
-        anchor = utterance.draft.agreed[base].start if base else None
-        return (utterance.start, 0) if anchor is None else (anchor, base)
+        anchor = utterance.draft.agreed[base].start if base > utterance.base else None
+        return (utterance.start, utterance.base) if anchor is None else (anchor, base)
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -232,37 +276,65 @@ class Session:
         return self._ask(utterance, start, self.time, Kind.PARTIAL, base)
 
     def _at_pause(self, utterance: Utterance) -> list[Action]:
-        if self.time - utterance.start >= self.policy.cut_after:
-            return self._end(utterance)
         if not self._affords(utterance, utterance.start):
             return []
-        utterance.early = self._ask(utterance, utterance.start, self.time, Kind.EARLY)
-        utterance.early_answer = None
+        utterance.early = self._ask(utterance, utterance.start, self.time, Kind.EARLY, utterance.base)
+        utterance.early_voiced, utterance.early_answer = utterance.voiced, None
         utterance.asked = self.time
         return [utterance.early]
 
-    def _final(self, utterance: Utterance) -> Transcribe:
-        margin_in = MARGIN if utterance.cut_in and self._timed else 0.0
+    def _final(self, utterance: Utterance, *, alone: bool = False) -> Transcribe:
+        """The request for the open piece; `alone`: without what was said before it."""
+        margin_in = MARGIN if utterance.cut_in and not utterance.pieces and self._timed else 0.0
         margin_out = MARGIN if utterance.cut_out and self._timed else 0.0
-        start = max(0.0, utterance.start - margin_in)
-        utterance.awaited = self._ask(utterance, start, min(self.time, utterance.end + margin_out), Kind.FINAL)
+        start, end = max(0.0, utterance.start - margin_in), min(self.time, utterance.end + margin_out)
+        if alone:
+            self.sent += end - start
+            utterance.awaited = Transcribe(utterance.number, start, end, Kind.FINAL, base=utterance.base)
+        else:
+            utterance.awaited = self._ask(utterance, start, end, Kind.FINAL, utterance.base)
         return utterance.awaited
 
-    def _ask(self, utterance: Utterance, start: float, end: float, kind: Kind, base: int = 0) -> Transcribe:
+    def _ask(self, utterance: Utterance, start: float, end: float, kind: Kind, base: int) -> Transcribe:
+        whole = base == utterance.base  # of the open piece
+        before = self._context(utterance, end, kind) if whole else []
+        if before:
+            start = before[0].start
         self.sent += end - start
-        draft = utterance.draft
-        agreed = draft.text[: draft.stable] if not base else ""
-        previous = utterance.previous if not base else None
-        prompt = f"{self._wish} {self._said}".strip()
-        return Transcribe(utterance.number, start, end, kind, prompt, previous, agreed, base)
+        return Transcribe(
+            utterance.number,
+            start,
+            end,
+            kind,
+            prompt=f"{self._wish} {self._said}".strip(),
+            known=tuple(token for piece in before for token in piece.answer.tokens),
+            previous=utterance.previous if whole else None,
+            agreed=utterance.draft.stem(base) if whole else "",
+            base=base,
+        )
+
+    def _context(self, utterance: Utterance, end: float, kind: Kind) -> list[Piece]:
+        """The pieces right before the open one, as far as the engine wants to hear them again.
+
+        What is known must be all that is said in them, so none may be missing in between.
+        """
+        gapless = all(u.final for u in self._ending if u.number < utterance.number)
+        pieces: list[Piece] = []
+        most = PARTIAL_WINDOW if kind is Kind.PARTIAL else LONGEST_WINDOW
+        follower = utterance.start
+        for piece in reversed((self._read if gapless else []) + utterance.pieces):
+            near = follower - piece.end <= CONTEXT_GAP and utterance.start - piece.start <= self.policy.context
+            if not near or end - piece.start > most:
+                break
+            pieces.insert(0, piece)
+            follower = piece.start
+        return pieces
 
     def _hang(self) -> float:
         """How long a silence must be to end the utterance that is open."""
         utterance = self._current
-        if utterance and utterance.early_answer and utterance.covers(utterance.early):
-            # Everything is transcribed already, two passes agree on it, and it reads like a whole sentence.
-            if not utterance.draft.tail and utterance.early_answer.text.endswith(SENTENCE_END):
-                return self.policy.endpoint_settled
+        if utterance and utterance.is_read and utterance.draft.text.endswith(SENTENCE_END):
+            return self.policy.endpoint_settled
         return self.policy.endpoint
 
     # -- ending ------------------------------------------------------------------------------------------------
@@ -272,38 +344,38 @@ class Session:
         self._current, self._floor = None, utterance.end
         self._endpointer.state = State.SILENCE
         self._ending.append(utterance)
-        if not utterance.covers(utterance.early):
-            return [self._final(utterance)]
-        if utterance.early_answer is None:
-            utterance.awaited = utterance.early  # on its way
+        if utterance.is_read:
+            return self._decide(utterance, utterance.early_answer)
+        if utterance.covers(utterance.early):
+            utterance.awaited = utterance.early  # its answer is on its way
             return []
-        return self._decide(utterance, utterance.early_answer)
+        return [self._final(utterance)]
 
     def _cut(self, utterance: Utterance) -> list[Action]:
         """Nobody paused: cut at the quietest moment of the last second, and go on in a new utterance."""
         moments = list(self._loudness)
         energy = np.convolve([e for _, e in moments], np.ones(3), "same")
         where = moments[1 + int(np.argmin(energy[1:-1]))][0] + FRAME_S / 2
-        follower = Utterance(self._number, where, where, cut_in=True, voice_end=self.time, asked=self.time)
-        self._number += 1
+        follower = self._open(where, where)
+        follower.cut_in, follower.voice_end, follower.asked = True, self.time, self.time
         utterance.cut_out, utterance.voice_end, utterance.end = True, where, where
         self._current, self._floor = follower, where
         self._ending.append(utterance)
         return [self._final(utterance)]
 
+    def _close_piece(self, utterance: Utterance, end: float, answer: Hypothesis) -> None:
+        """Speech that goes on after this pause is read by itself."""
+        utterance.pieces.append(Piece(utterance.start, end, answer))
+        utterance.start, utterance.base = end - JOINT, len(utterance.draft.agreed)
+        utterance.voiced -= utterance.early_voiced
+        utterance.previous = utterance.early = utterance.early_answer = None
+
     def _decide(self, utterance: Utterance, answer: Hypothesis | None) -> list[Action]:
         """Settle what the utterance's final is, and publish every final whose turn has come."""
-        text = answer.text.strip() if answer else ""
-        caption = Caption(
-            utterance.number, utterance.onset, max(utterance.voice_end, utterance.onset), text, len(text), True,
-            answer.words if answer else (), answer.language if answer else None,
-        )  # fmt: skip
-        if not text and utterance.shown:
-            shown = utterance.shown.text
-            caption = replace(caption, text=shown, stable=len(shown), degraded=True)
-        elif text:
-            self._said = _tail(f"{self._said} {text}")
-        utterance.final = caption
+        if answer and answer.text:
+            utterance.pieces.append(Piece(utterance.start, utterance.end, answer))
+        utterance.final = self._caption(utterance)
+        self._remember(utterance)
         actions: list[Action] = []
         while self._ending and (done := self._ending[0].final):
             self._ending.popleft()
@@ -311,6 +383,35 @@ class Session:
                 self.finals += 1
                 actions.append(Publish(done))
         return actions
+
+    def _remember(self, utterance: Utterance) -> None:
+        """What was said helps with what comes next, if it is certain."""
+        if not utterance.is_read:
+            self._read.clear()
+            return
+        self._said = _tail(join([self._said, *(p.answer.text for p in utterance.pieces)]))
+        if self.policy.context:
+            recent = sorted([*self._read, *utterance.pieces], key=lambda p: p.start)
+            self._read = [p for p in recent if recent[-1].end - p.start <= LONGEST_WINDOW]
+
+    def _caption(self, utterance: Utterance) -> Caption:
+        """The final: what was read of all pieces; where the last was not, what was shown at last."""
+        answers = [piece.answer for piece in utterance.pieces]
+        text = join([a.text for a in answers])
+        unread = not utterance.is_read and utterance.shown is not None
+        if unread and utterance.shown:
+            text = utterance.shown.text
+        return Caption(
+            utterance.number,
+            utterance.onset,
+            max(utterance.voice_end, utterance.onset),
+            text,
+            len(text),
+            True,
+            () if unread else tuple(word for a in answers for word in a.words),
+            next((a.language for a in answers if a.language), None),
+            degraded=unread,
+        )
 
     # -- answers -----------------------------------------------------------------------------------------------
 
@@ -327,10 +428,12 @@ class Session:
         if request.end <= utterance.newest or utterance.end:
             return []  # older than what is shown, or about to be replaced by the final
         utterance.newest = request.end
-        if not request.base:
+        if request.base == utterance.base:
             utterance.previous = answer
         draft = utterance.draft
-        draft.update(answer, request.base)
+        draft.update(answer, request.base, request.end)
+        if request.kind is Kind.EARLY:
+            draft.settle()
         caption = Caption(utterance.number, utterance.onset, request.end, draft.text, draft.stable, False)
         former, utterance.shown = utterance.shown, caption
         if not caption.text or (former and (former.text, former.stable) == (caption.text, caption.stable)):
@@ -338,16 +441,18 @@ class Session:
         return [Publish(caption)]
 
     def _distrust(self, utterance: Utterance, request: Transcribe) -> list[Action]:
-        """A loop or a phantom: never shown, never a prompt. A final is asked for once more, without the prompt."""
+        """A loop or a phantom: never shown, never a prompt. A final is asked for once more, by itself."""
+        if request.kind is Kind.PARTIAL:
+            return []
         self._said = ""
+        self._read.clear()
         if utterance.early is request:
             utterance.early = None
         if utterance.awaited is not request:
             return []
-        if not request.prompt:
+        if not (request.prompt or request.known):
             return self._decide(utterance, None)
-        utterance.awaited = replace(self._final(utterance), prompt="")
-        return [utterance.awaited]
+        return [self._final(utterance, alone=True)]
 
 
 def _within(answer: Hypothesis, utterance: Utterance) -> Hypothesis:

@@ -15,6 +15,7 @@ class Counts:
     paid = False
     partial_interval = 0.5
     longest = 30.0
+    context = 0.0
 
     def __init__(self) -> None:
         self.asked: list[Speech] = []
