@@ -184,6 +184,7 @@ class Pool:
             backoff = min(2 * backoff, LONGEST_BACKOFF)
 
     async def _attempt(self, session: object, speech: Speech) -> Hypothesis:
+        await checkpoint_if_cancelled()  # who has gone already costs the engine nothing
         answer: list[Hypothesis | EngineError] = []
         done = anyio.Event()
         in_line = anyio.CancelScope()
@@ -191,7 +192,6 @@ class Pool:
 
         async def work() -> None:
             with in_line:
-                await checkpoint_if_cancelled()  # given up before it stood in line
                 async with self._turns.turn(speech.kind, session):
                     with anyio.CancelScope(shield=True):
                         started.set()
