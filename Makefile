@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 COMPILE := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
            --generate-hashes --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
-.PHONY: setup run test check format lock image clean
+.PHONY: setup run test check bench format lock image clean
 
 setup: $(READY) ## the virtual environment, exactly as locked
 
@@ -33,6 +33,9 @@ check: $(READY) ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY) ## measure the server at real-time pace, beside its targets: about 10 minutes
+	$(BIN)/python -m bench $(ARGS)
 
 format: $(READY) ## put the code in form
 	$(BIN)/ruff check --fix .

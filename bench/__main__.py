@@ -1,0 +1,31 @@
+"""`python -m bench [accuracy|latency|cost|faults|capacity …] [--runs 3] [--quick] [--url http://…]`."""
+
+import argparse
+import asyncio
+import time
+
+from . import accuracy, capacity, cost, faults, latency, report, rig
+
+PARTS = {"latency": latency, "accuracy": accuracy, "cost": cost, "faults": faults, "capacity": capacity}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure a running server at real-time pace.")
+    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--runs", type=int, help="sessions whose median counts; 3 by default")
+    parser.add_argument("--quick", action="store_true", help="half the speech, one run, fewer sessions")
+    parser.add_argument("--url", help="a server that runs already, such as http://127.0.0.1:8000")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"expected some of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    begin = time.monotonic()
+    with rig.bench(runs=args.runs or (1 if args.quick else 3), quick=args.quick, url=args.url) as it:
+        for name in args.parts or PARTS:
+            print(f"{name} …", flush=True)
+            asyncio.run(PARTS[name].run(it))
+            report.write(it)
+        print(f"\n{report.machine()}\n{time.monotonic() - begin:.0f} s in all\n\n{report.table(it)}")
+
+
+if __name__ == "__main__":
+    main()

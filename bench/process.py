@@ -1,0 +1,115 @@
+"""A server process of our own: start it on a free port, wait until it is ready, measure it, stop it by its handle."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+READY_S = 30.0  # longest wait for /readyz
+STOP_S = 10.0  # from SIGTERM to SIGKILL
+
+
+class Process:
+    """`async with Process("server", env={…}) as server:`; its output is in `log`."""
+
+    def __init__(self, module: str, *args: str, env: dict[str, str] | None = None, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ready_s = float("nan")  # from the start to the first good /readyz
+        self._command = [sys.executable, "-m", module, *args]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOTTO_", "OPENAI_", "WHISPER_"))}
+        self._env = kept | {"PYTHONPATH": str(ROOT)} | (env or {})
+        self._folder = tempfile.TemporaryDirectory(prefix="sotto-bench-")  # an empty one: no .env is read
+        self.log = Path(self._folder.name) / "log"
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.to_thread(self._start)
+        begin = time.perf_counter()
+        while not await asyncio.to_thread(_answers, f"{self.url}/readyz"):
+            if self._process.poll() is not None or time.perf_counter() - begin > READY_S:
+                said = self.log.read_text()[-2000:]
+                await self.stop()
+                raise RuntimeError(f"{self._command[2]} did not get ready: {said}")
+            await asyncio.sleep(0.02)
+        self.ready_s = time.perf_counter() - begin
+        self._seen = psutil.Process(self._process.pid)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        self._folder.cleanup()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(self._command, env=self._env, cwd=self._folder.name, stdout=log, stderr=log)
+
+    async def stop(self) -> None:
+        self._process.terminate()
+        try:
+            await asyncio.to_thread(self._process.wait, STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def cpu(self) -> float:
+        """Seconds of user and system time so far, children included."""
+        total = 0.0
+        for one in [self._seen, *self._seen.children(recursive=True)]:
+            times = one.cpu_times()
+            total += times.user + times.system
+        return total
+
+    def memory(self) -> float:
+        """Resident bytes, children included."""
+        return float(sum(p.memory_info().rss for p in [self._seen, *self._seen.children(recursive=True)]))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def get(url: str) -> Any:
+    return await asyncio.to_thread(_json, urllib.request.Request(url))
+
+
+async def post(url: str, **body: Any) -> Any:
+    data = json.dumps(body).encode()
+    return await asyncio.to_thread(_json, urllib.request.Request(url, data, {"Content-Type": "application/json"}))
+
+
+async def upload(url: str, data: bytes, name: str) -> Any:
+    """POST a file as the multipart field `file`."""
+    edge = b"sotto-bench-edge"
+    head = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\n' % (edge, name.encode())
+    body = head + data + b"\r\n--%b--\r\n" % edge
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge.decode()}"}
+    return await asyncio.to_thread(_json, urllib.request.Request(url, body, kind))
+
+
+def _json(request: urllib.request.Request) -> Any:
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return json.load(answer)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
