@@ -26,6 +26,7 @@ CODECS = {  # what a live stream may bring, and what turns its integer samples i
     "pcm_alaw": 2.0**-15,
 }
 SMALLEST_GAP = 0.1  # seconds; time stamps of real recorders jitter by less than one Opus frame (60 ms)
+SMALLEST_LOSS = 0.005  # seconds; where something is known to be lost, whatever is more than rounding is a gap
 LARGEST_GAP = 5.0  # seconds of silence put in for what was lost: the length comes from the peer
 BATCH = 0.25  # seconds resampled at once: half the cost of doing it packet by packet, and it bounds what waits
 HOPELESS = 50  # packets in a row that do not decode: this is not the codec it claims to be
@@ -62,11 +63,17 @@ class Decoder:
         self._ready: list[Samples] = []  # at 16 kHz
         self._expected: float | None = None  # container time at which the next packet should begin
         self._failures = 0
+        self._lost = False  # since the last packet that was decoded
+
+    def lose(self) -> None:
+        """Bytes are missing here: the next packet may come after a gap too small to be told from jitter."""
+        self._lost = True
 
     def decode(self, packet: Packet) -> Decoded | None:
         """Decode one packet; None for one that makes no sense. `take` gives its sound."""
         frames = self._frames(packet.data)
         if not frames:
+            self.lose()
             return None
         gap = self._gap(packet.time, sum(frame.samples / frame.sample_rate for frame in frames))
         if gap:
@@ -101,7 +108,8 @@ class Decoder:
     def _gap(self, time: float, duration: float) -> float:
         """Seconds missing before this packet. Each jump counts by itself, so a drifting clock adds up to none."""
         expected, self._expected = self._expected, time + duration
-        if expected is None or time - expected < SMALLEST_GAP:
+        smallest, self._lost = SMALLEST_LOSS if self._lost else SMALLEST_GAP, False
+        if expected is None or time - expected < smallest:
             return 0.0
         return min(time - expected, LARGEST_GAP)
 

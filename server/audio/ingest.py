@@ -116,6 +116,8 @@ class Ingest:
                     self._begin(recording, item)
                 case Damage():
                     self._heard.append(Gap(self.time, 0.0))
+                    if recording.decoder:
+                        recording.decoder.lose()
         if recording.decoder:
             self._detect(recording.decoder.take())
         return self._give()

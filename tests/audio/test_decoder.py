@@ -118,6 +118,30 @@ def test_missing_time_becomes_silence_up_to_a_limit(missing: float, silence: flo
         assert level(heard[round(0.51 * RATE) : round((0.49 + silence) * RATE)]) < 0.001
 
 
+@pytest.mark.parametrize("missing", [0.02, 0.06])
+def test_where_a_packet_is_known_to_be_lost_its_time_is_kept_however_short(missing: float) -> None:
+    decoder = Decoder(Track("pcm_s16le", RATE, 1))
+    time = 0.0
+    for round in range(10):
+        decoder.decode(pcm(tone(0.1), time))
+        if round % 2:
+            decoder.lose()
+        else:
+            decoder.decode(Packet(time + 0.1, b"", 0, None))
+        time += 0.1 + missing
+    decoded = decoder.decode(pcm(tone(0.1), time))
+    assert decoded is not None and decoded.start == pytest.approx(time)
+
+
+def test_what_is_lost_once_does_not_make_jitter_a_gap_later() -> None:
+    decoder = Decoder(Track("pcm_s16le", RATE, 1))
+    for time, gap in ((0.0, 0.0), (0.13, 0.03), (0.26, 0.0)):
+        decoded = decoder.decode(pcm(tone(0.1), time))
+        assert decoded is not None and decoded.gap == pytest.approx(gap)
+        if not time:
+            decoder.lose()
+
+
 def test_a_clock_that_drifts_a_millisecond_a_packet_adds_up_to_no_gap() -> None:
     decoder = Decoder(Track("pcm_s16le", RATE, 1))
     silence = bytes(2 * RATE // 4)
