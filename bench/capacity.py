@@ -22,9 +22,18 @@ async def run(it: Bench) -> None:
     if it.url:
         print("  capacity measures processes of its own: not measured with --url")
         return
+    await _start(it)
     await _remote(it)
     await _embedded(it)
     it.note("size", installed() / 1e6)
+
+
+async def _start(it: Bench) -> None:
+    times = []
+    for _ in range(it.runs):
+        async with embedded() as server:
+            times.append(server.ready_s)
+    it.note("start.embedded", median(times))
 
 
 async def _remote(it: Bench) -> None:

@@ -57,5 +57,4 @@ async def _slow(it: Bench) -> None:
 
 async def _embedded(it: Bench) -> None:
     async with embedded() as server:
-        it.note("start.embedded", server.ready_s)
         note(it, "embedded", await repeat(server.url, it))
