@@ -75,7 +75,7 @@ async def caption(
                         speech = Speech(
                             action.start, action.end, ingest.cut(action.start, action.end),
                             action.kind, language=language, prompt=action.prompt,
-                            known=action.known, previous=action.previous, agreed=action.agreed,
+                            known=action.known, previous=action.previous, expected=action.expected,
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)
                     case Publish(state):

@@ -29,8 +29,8 @@ class Speech:
     language: str | None = None
     prompt: str = ""
     known: tuple[int, ...] = ()  # the engine's tokens of what is said first in this audio, and not wanted again
-    previous: Hypothesis | None = None  # the last answer for the same speech, for engines that can go on from it
-    agreed: str = ""  # how much of `previous.text` is agreed
+    previous: Hypothesis | None = None  # the last answer for about the same speech: a good first guess …
+    expected: str = ""  # … from where this text begins in it
 
     @property
     def final(self) -> bool:

@@ -23,6 +23,7 @@ TOKENS_PER_S = 6.5  # the model's own ceiling (its authors'); without it silence
 MOST_TOKENS = 194  # as many positions as the decoder was trained with
 FEWEST_TOKENS = 4  # a short "yes." must fit however short its window is
 SHORTEST_S = 0.5  # less is padded with zeros: the encoder needs 56 ms; single words were read best from 0.5 s
+HEAD_WORDS = 2  # enough to find a place in a sentence again
 HEADS, HEAD = 8, 36  # the shape of the decoder's cache
 
 Floats = NDArray[np.float32]
@@ -39,7 +40,7 @@ class Moonshine:
     wants_samples = True
     languages: frozenset[str] | None = frozenset({"en"})
     paid = False
-    partial_interval = 0.5
+    partial_interval = 0.4
     longest = 30.0  # seconds; MOST_TOKENS at TOKENS_PER_S
     context = 4.0  # seconds; with it 2 % of the words of a reading were wrong, without 8 %
 
@@ -58,61 +59,69 @@ class Moonshine:
         self._growing = [name for name in self._cache if ".decoder." in name]  # the encoder's part comes once
 
     def transcribe(self, speech: Speech) -> Hypothesis:
-        """Greedy; a partial goes on from the agreed words, a final is read afresh. Raises EngineError."""
+        """Greedy, after what is known; the last answer is the first guess. Raises EngineError."""
         samples = speech.audio.samples()
         if not samples.any():
             return Hypothesis("", language="en")  # asked about zeros the model says "You"
         if len(samples) > self.longest * RATE:
             message = f"expected at most {self.longest:g} s of audio, got {len(samples) / RATE:.1f}"
             raise EngineError(message, retryable=False)
-        prefix = speech.known
-        if speech.previous and not speech.final:
-            prefix += self._agreed_tokens(speech.previous.tokens, speech.agreed)
+        guess = self._guess(speech.previous.tokens, speech.expected) if speech.previous else ()
         deadline = time.monotonic() + speech.timeout
         try:
-            tokens, logprob = self._decode(samples, prefix, deadline)
+            tokens, logprob = self._decode(samples, speech.known, guess, deadline)
         except TimeoutError:
             raise EngineError(f"no answer within {speech.timeout:g} s") from None
         except Exception as error:  # onnxruntime has no class for all of its own
             raise EngineError(f"Moonshine failed: {type(error).__name__}") from error
-        tokens = tokens[len(speech.known) :]
         return Hypothesis(self._text(tokens), language="en", tokens=tokens, logprob=logprob)
 
     def close(self) -> None:
         """Nothing is held but memory, which goes with the object: no threads, no files."""
 
-    def _decode(self, samples: Samples, prefix: tuple[int, ...], deadline: float) -> tuple[tuple[int, ...], float]:
-        """The tokens of the window, `prefix` included, and the average log-probability of those found anew."""
+    def _decode(
+        self, samples: Samples, known: tuple[int, ...], guess: tuple[int, ...], deadline: float
+    ) -> tuple[tuple[int, ...], float]:
+        """The tokens after those that are `known`, and their average log-probability.
+
+        One pass over the guess tells how much of it the model would have said itself (speculative decoding, Leviathan
+        et al. 2023, with the last answer as the draft): the same tokens as one by one, in a third of the time.
+        """
         window = np.zeros((1, max(len(samples), int(SHORTEST_S * RATE))), np.float32)
         window[0, : len(samples)] = samples
         mask = np.ones(window.shape, np.int64)
         hidden = self._encoder.run(None, {"input_values": window, "attention_mask": mask})[0]
-        most = min(MOST_TOKENS, max(FEWEST_TOKENS, int(len(samples) / RATE * TOKENS_PER_S)))
+        most = min(MOST_TOKENS, max(FEWEST_TOKENS, int(len(samples) / RATE * TOKENS_PER_S))) - len(known)
         feed = {"encoder_attention_mask": mask, "encoder_hidden_states": hidden}
         feed |= {name: np.zeros((1, HEADS, 0, HEAD), np.float32) for name in self._cache}
-        tokens, total, found, ids = list(prefix), 0.0, 0, [START, *prefix]
+        tokens: list[int] = []
+        total, fresh, asked = 0.0, self._cache, [START, *known, *guess[:most]]
         while time.monotonic() < deadline:
-            fresh = self._growing if found else self._cache
             outputs = ["logits", *(name.replace("past_key_values", "present") for name in fresh)]
-            feed |= {"input_ids": np.array([ids], np.int64), "use_cache_branch": np.array([found > 0])}
+            feed |= {"input_ids": np.array([asked], np.int64), "use_cache_branch": np.array([fresh is not self._cache])}
             logits, *state = self._decoder.run(outputs, feed)
-            token, logprob = _best(logits[0, -1])
-            total, found = total + logprob, found + 1
-            if token == END or len(tokens) >= most:
-                return tuple(tokens), total / found
-            tokens.append(token)
-            ids = [token]
-            feed |= zip(fresh, state, strict=True)
+            guessed = [] if tokens else asked[1 + len(known) :]
+            for row, drafted in zip(logits[0, -1 - len(guessed) :], [*guessed, None], strict=True):
+                token, logprob = _best(row)
+                total += logprob
+                if token == END or len(tokens) >= most:
+                    return tuple(tokens), total / (len(tokens) + 1)
+                tokens.append(token)
+                if token != drafted:
+                    break
+            size = 1 + len(known) + len(tokens) - 1  # positions whose keys are those of what was said
+            feed |= {n: kept[:, :, :size] if ".decoder." in n else kept for n, kept in zip(fresh, state, strict=True)}
+            asked, fresh = [tokens[-1]], self._growing
         raise TimeoutError
 
-    def _agreed_tokens(self, tokens: Sequence[int], agreed: str) -> tuple[int, ...]:
-        """The most tokens that spell whole agreed words; never the last word, the next one may still change its end."""
-        for size in range(len(tokens) - 1, 0, -1):
-            if self._pieces[tokens[size]].startswith(SPACE):
-                text = self._text(tokens[:size])
-                if f"{agreed} ".startswith(f"{text} "):
-                    return tuple(tokens[:size])
-        return ()
+    def _guess(self, tokens: tuple[int, ...], expected: str) -> tuple[int, ...]:
+        """The part of the last answer that begins with the words expected first: this window may start later."""
+        head = expected.casefold().split()[:HEAD_WORDS]
+        for i, token in enumerate(tokens):
+            if self._pieces[token].startswith(SPACE):
+                if self._text(tokens[i : i + 3 * HEAD_WORDS]).casefold().split()[: len(head)] == head:
+                    return tokens[i:]
+        return tokens if not head else ()
 
     def _text(self, tokens: Sequence[int]) -> str:
         """Bytes first, then UTF-8: a character may lie in several tokens."""

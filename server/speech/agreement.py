@@ -130,9 +130,9 @@ class Draft:
         self.agreed += self.tail
         self.tail = []
 
-    def stem(self, base: int) -> str:
-        """The agreed text from word `base` on, without the punctuation behind it."""
-        return TRAIL.sub("", write(self.agreed[base:]))
+    def since(self, base: int) -> str:
+        """The text from word `base` on."""
+        return write((self.agreed + self.tail)[base:])
 
     def anchor(self, latest: float) -> int:
         """The last agreed word, starting before `latest`, from which a window may begin; 0 if there is none."""

@@ -39,7 +39,7 @@ class Transcribe:
     prompt: str = ""
     known: tuple[int, ...] = ()
     previous: Hypothesis | None = None
-    agreed: str = ""
+    expected: str = ""  # what the answer will probably begin with
     base: int = 0  # what is not known begins with this agreed word of the utterance
 
 
@@ -101,7 +101,7 @@ class Utterance:
     end: float = 0.0  # where its audio ends, once it has ended
     voiced: float = 0.0
     draft: Draft = field(default_factory=Draft)
-    previous: Hypothesis | None = None  # the newest answer for all of the open piece
+    previous: Hypothesis | None = None  # the newest answer about the open piece
     newest: float = 0.0  # end of the newest window that was answered
     asked: float = 0.0  # end of the newest window that was asked for
     shown: Caption | None = None
@@ -308,8 +308,8 @@ class Session:
             kind,
             prompt=f"{self._wish} {self._said}".strip(),
             known=tuple(token for piece in before for token in piece.answer.tokens),
-            previous=utterance.previous if whole else None,
-            agreed=utterance.draft.stem(base) if whole else "",
+            previous=utterance.previous,
+            expected=utterance.draft.since(base),
             base=base,
         )
 
@@ -428,8 +428,7 @@ class Session:
         if request.end <= utterance.newest or utterance.end:
             return []  # older than what is shown, or about to be replaced by the final
         utterance.newest = request.end
-        if request.base == utterance.base:
-            utterance.previous = answer
+        utterance.previous = answer
         draft = utterance.draft
         draft.update(answer, request.base, request.end)
         if request.kind is Kind.EARLY:

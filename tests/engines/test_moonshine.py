@@ -37,32 +37,33 @@ def test_noise_gets_a_worse_score_than_speech(moonshine: Moonshine) -> None:
     assert babble is not None and speech is not None and babble < speech - 0.5
 
 
-def test_a_partial_goes_on_from_the_agreed_words(moonshine: Moonshine) -> None:
+def test_the_last_answer_is_a_guess_that_changes_the_work_and_not_the_words(moonshine: Moonshine) -> None:
     before = moonshine.transcribe(Recording(said(0, 4.0)).speech(kind=Kind.PARTIAL))
-    agreed = before.text[: before.text.index(" worst")]
-    prefix = moonshine._agreed_tokens(before.tokens, agreed)
-    longer = Recording(said(0, 4.5))
-    after = moonshine.transcribe(longer.speech(kind=Kind.PARTIAL, previous=before, agreed=agreed))
-    assert moonshine._text(prefix) == agreed
-    assert after.tokens[: len(prefix)] == prefix and after.text == moonshine.transcribe(longer.speech()).text
+    longer = Recording(said(0, 5.5))
+    free, guessed = moonshine.transcribe(longer.speech()), moonshine.transcribe(longer.speech(previous=before))
+    assert guessed.text == free.text and len(free.text) > len(before.text)
+    assert guessed.logprob == pytest.approx(free.logprob, abs=0.05)
 
 
-def test_a_final_is_read_afresh_whatever_was_agreed(moonshine: Moonshine) -> None:
+def test_a_wrong_guess_is_of_no_consequence(moonshine: Moonshine) -> None:
     wrong = moonshine.transcribe(Recording(said(8, 12)).speech())
     audio = Recording(said(0, 3))
-    free = moonshine.transcribe(audio.speech())
-    assert moonshine.transcribe(audio.speech(previous=wrong, agreed=wrong.text)) == free
-    assert moonshine.transcribe(audio.speech(kind=Kind.PARTIAL, previous=wrong, agreed=wrong.text)) != free
+    assert moonshine.transcribe(audio.speech(previous=wrong)).text == moonshine.transcribe(audio.speech()).text
 
 
-def test_the_prefix_ends_at_a_word_and_never_holds_the_last_one(moonshine: Moonshine) -> None:
+def test_a_guess_is_found_again_where_the_window_starts_later(moonshine: Moonshine) -> None:
     before = moonshine.transcribe(Recording(said(0, 4.5)).speech())
-    for length in range(len(before.text) + 1):
-        forced = moonshine._text(moonshine._agreed_tokens(before.tokens, before.text[:length]))
-        assert before.text[:length].startswith(forced)
-        assert before.text[len(forced) :][:1] == " " or not forced
-    assert moonshine._agreed_tokens(before.tokens, "something else was agreed") == ()
-    assert moonshine._agreed_tokens((), "it was") == ()
+    later = moonshine._guess(before.tokens, before.text[before.text.casefold().index("it was the worst") :])
+    assert moonshine._text(later).casefold().startswith("it was the worst")
+    assert moonshine._guess(before.tokens, "something else is expected") == ()
+    assert moonshine._guess(before.tokens, "") == before.tokens
+
+
+def test_what_is_known_is_not_said_again(moonshine: Moonshine) -> None:
+    known = moonshine.transcribe(Recording(said(0, 2.9)).speech())
+    rest = moonshine.transcribe(Recording(said(0, 4.5)).speech(known=known.tokens))
+    assert "best of times" in known.text
+    assert "worst of times" in rest.text and "best" not in rest.text
 
 
 @pytest.mark.parametrize("samples", [0, 1, 400, 894, 895, 3200])
