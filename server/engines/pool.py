@@ -193,9 +193,8 @@ class Pool:
         async def work() -> None:
             with in_line:
                 async with self._turns.turn(speech.kind, session):
-                    with anyio.CancelScope(shield=True):
-                        started.set()
-                        answer.append(await anyio.to_thread.run_sync(self._call, speech, limiter=self._threads))
+                    started.set()
+                    answer.append(await anyio.to_thread.run_sync(self._call, speech, limiter=self._threads))
             done.set()
 
         self._tasks.start_soon(work)
@@ -204,7 +203,7 @@ class Pool:
             with anyio.move_on_after(speech.timeout):
                 await done.wait()
         finally:
-            in_line.cancel()  # of no effect on a thread that runs already
+            in_line.cancel()  # anyio waits for a thread that runs already
         late = EngineError(f"{self.engine.name} did not answer within {speech.timeout:g} s")
         result = answer[0] if answer else late
         if isinstance(result, EngineError):

@@ -10,7 +10,7 @@ from anyio import to_thread
 from fakes import ScriptedEngine, Silence
 
 from server.engines.base import EngineError, Speech
-from server.engines.pool import PATIENCE, Breaker, Patience, Pool
+from server.engines.pool import PATIENCE, Breaker, Patience, Pool, Turns
 from server.speech.types import Hypothesis, Kind
 
 pytestmark = pytest.mark.anyio
@@ -236,6 +236,24 @@ async def test_who_leaves_in_the_moment_of_the_turn_gives_it_on() -> None:
         engine.release()
         assert (await pool.transcribe("next", speech(start=8.0))).text == "ok"
     assert [heard.start for heard in engine.heard] == [0.0, 8.0]
+
+
+async def test_a_turn_that_comes_in_the_moment_of_leaving_is_passed_on() -> None:
+    turns = Turns(1)
+
+    async def wait() -> None:
+        async with turns.turn(Kind.FINAL, "leaver"):
+            raise AssertionError("it had left")
+
+    async with turns.turn(Kind.FINAL, "first"):
+        leaver = asyncio.create_task(wait())
+        await anyio.wait_all_tasks_blocked()
+    leaver.cancel()  # its turn is here, and it has not awoken yet
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+    with anyio.fail_after(5):
+        async with turns.turn(Kind.FINAL, "next"):
+            pass
 
 
 def test_five_failures_in_a_row_open_the_breaker_and_one_success_closes_it() -> None:
