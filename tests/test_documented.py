@@ -228,7 +228,7 @@ def test_the_javascript_client_works_as_it_is_printed(tmp_path):
         page.evaluate("() => { window.told = []; console.log = (message) => told.push(message); }")
         program = program.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
         page.evaluate(f"async () => {{ {program}\n window.recorder = recorder; }}")
-        page.wait_for_function("told.some(({ type }) => type === 'partial')")
+        page.wait_for_function("told.some(({ type, text }) => type === 'partial' && text.includes('best of'))")
         page.evaluate("recorder.stop()")
         page.wait_for_function("told.at(-1).type === 'done'")
         assert page.evaluate("told[0].type") == "ready"
