@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from . import __version__
 from .settings import Settings, unknown_variables, variable
+from .workdir import workdir
 
 
 def main() -> None:
@@ -54,6 +55,11 @@ def problems(error: ValidationError) -> list[str]:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
+    with workdir(settings.temp_dir) as folder:
+        run(settings.model_copy(update={"temp_dir": folder}))
+
+
+def run(settings: Settings) -> None:
     import uvicorn  # a second of imports that neither --help nor a refusal has to wait for
 
     from .app import create_app, make_engine

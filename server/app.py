@@ -22,6 +22,7 @@ from .speech.session import Policy
 HERE = Path(__file__).parent
 STATIC = next(folder for folder in (HERE / "static", HERE.parent / "static") if folder.is_dir())  # wheel, checkout
 CORES = os.cpu_count() or 1
+REMOTE_CALLS = 256  # they only wait; 300 sessions have about 200 under way
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
@@ -30,7 +31,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chosen = engine or make_engine(settings)
-        concurrency = settings.engine_concurrency or (64 if chosen.paid else CORES)
+        concurrency = settings.engine_concurrency or (REMOTE_CALLS if chosen.paid else CORES)
         async with Pool(chosen, concurrency) as pool:
             app.state.service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), policy(settings, chosen), limits(settings),

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     engine: Literal["auto", "moonshine", "openai", "whisper"] = "auto"
     """Who transcribes: moonshine (embedded, English), openai, whisper (local), or auto: openai if there is a key."""
     engine_concurrency: int | None = Field(None, ge=1)
-    """Calls to the engine at once; by default 64 for openai, one for each processor core for the others."""
+    """Calls to the engine at once; by default 256 for openai, one for each processor core for the others."""
 
     host: str = "127.0.0.1"
     """The address to listen on; 0.0.0.0 opens the server to the network."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .agreement import Draft, join
+from .agreement import Draft, join, tokenise
 from .endpointer import Edge, Endpointer, State
 from .filters import suspicion
 from .types import FRAME_S, Caption, Frame, Hypothesis, Kind, Word
@@ -24,6 +24,7 @@ CUT_WITHIN = 1.0  # seconds before a forced cut in which the quietest moment is 
 CONTEXT_GAP = 2.0  # seconds of silence after which what was said before helps no more
 LONGEST_WINDOW = 28.0  # seconds; with what was said before no request is longer
 PARTIAL_WINDOW = 6.0  # seconds; a partial hears again what was said before only within this
+KEPT = 0.7  # part of the agreed words that an answer must have; engines revise some, and drop few
 JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
 COST_START = 10.0  # seconds of credit, so that the first utterance of a session has its partials
 
@@ -185,7 +186,7 @@ class Session:
         if utterance is None:
             return []
         answer = _within(answer, utterance)
-        if suspicion(answer, utterance.voiced) or (request.known and not answer.text):
+        if suspicion(answer, utterance.voiced) or (request.known and _skips(answer, utterance)):
             return self._distrust(utterance, request)
         if utterance.awaited is request:
             return self._decide(utterance, answer)
@@ -452,6 +453,12 @@ class Session:
         if not (request.prompt or request.known):
             return self._decide(utterance, None)
         return [self._final(utterance, alone=True)]
+
+
+def _skips(answer: Hypothesis, utterance: Utterance) -> bool:
+    """Whether an answer after known words went on in the wrong place: where a sentence repeats, an engine may skip."""
+    agreed = len(utterance.draft.agreed) - utterance.base
+    return len(tokenise(answer)) < max(KEPT * agreed, 1)
 
 
 def _within(answer: Hypothesis, utterance: Utterance) -> Hypothesis:
