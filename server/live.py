@@ -108,8 +108,8 @@ async def caption(
                     case Gap(at, missing):
                         publish(Warning("audio.gap", f"{missing:.1f} s of audio are missing at {at:.1f} s"))
 
-        def feed(data: bytes) -> list[Heard]:
-            ingest.forget(session.needs)
+        def feed(data: bytes, needs: float) -> list[Heard]:
+            ingest.forget(needs)
             return ingest.feed(data)
 
         try:
@@ -127,7 +127,7 @@ async def caption(
                     case Command.FINALIZE:
                         perform(session.finalize())
                     case data:
-                        hear(await to_thread.run_sync(feed, data, limiter=cpu))
+                        hear(await to_thread.run_sync(feed, data, session.needs, limiter=cpu))
                         perform(session.pulse())
         except SottoError as error:
             fault = error

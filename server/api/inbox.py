@@ -7,7 +7,7 @@ import anyio
 from ..errors import SottoError
 from ..live import Input
 
-BITE = 65_536  # bytes decoded at once, in one thread
+BITE = 16_384  # bytes decoded at once; the smallest packets make minutes of sound of them, and no more
 ENVELOPE = 128  # bytes that holding anything takes: many empty words are a flood too
 
 
@@ -24,8 +24,9 @@ class Inbox:
 
     async def put(self, said: Input) -> None:
         """Waits only while more than the limit is held."""
-        self._waiting.append(said)
-        self._bytes += _weight(said)
+        for bite in _bites(said):
+            self._waiting.append(bite)
+            self._bytes += _weight(bite)
         self._some.set()
         while self._bytes > self._limit:
             self._room = anyio.Event()
@@ -60,6 +61,12 @@ class Inbox:
         if self._bytes <= self._limit:
             self._room.set()
         return said
+
+
+def _bites(said: Input) -> list[Input]:
+    if not isinstance(said, bytes) or len(said) <= BITE:
+        return [said]
+    return [said[at : at + BITE] for at in range(0, len(said), BITE)]
 
 
 def _weight(said: Input) -> int:

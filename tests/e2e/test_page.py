@@ -1,63 +1,30 @@
 """The page in a real Chromium, with a real voice in its microphone, against the real server."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import jiwer
 import pytest
 from browser import CLIP_TEXT, STEP_MS, chromium, spoken_wav
+from process import running_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocketRoute
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
-READY_S = 20.0  # a busy machine loads the embedded engine in this time many times over
-ENDED_S = 10.0
 FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
 PHONE = {"width": 390, "height": 844}
 Visit = Callable[..., "Page"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    env = {**os.environ, "SOTTO_ENGINE": "moonshine", "SOTTO_HOST": "127.0.0.1", "SOTTO_PORT": str(port)}
-    root = Path(__file__).parents[2]
-    with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-m", "server"], cwd=root, env=env, stdout=out, stderr=out)
-    try:
-        wait_until_ready(process, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(ENDED_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = monotonic() + READY_S
-    while monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=1):
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-            break
-    pytest.fail(f"the server did not become ready:\n{log.read_text()}")
+def server() -> Iterator[str]:
+    with running_server(SOTTO_ENGINE="moonshine") as url:
+        yield url
 
 
 def is_complaint(line: "ConsoleMessage") -> bool:
