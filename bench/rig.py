@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from . import recorded
 from .clip import Speech, speech
 from .process import Process, free_port
 from .stream import Chunk, Session, play, record
@@ -34,10 +35,13 @@ class Bench:
 
 
 @contextmanager
-def bench(*, runs: int, quick: bool, url: str | None) -> Iterator[Bench]:
+def bench(*, runs: int, quick: bool, url: str | None, recording: Path | None = None) -> Iterator[Bench]:
     """Prepare the speech; the folders are gone afterwards."""
-    said = speech(quick)
-    chunks = record(said)
+    if recording:
+        said, chunks = recorded.load(recording)
+    else:
+        said = speech(quick)
+        chunks = record(said)
     with tempfile.TemporaryDirectory(prefix="sotto-bench-") as root:
         folder, packets = Path(root) / "sound", Path(root) / "packets"
         for each in (folder, packets):

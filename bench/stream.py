@@ -6,7 +6,6 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import av
@@ -39,16 +38,6 @@ def record(speech: Speech) -> list[Chunk]:
     ends = [found.start() + 1 for found in CLUSTER.finditer(data)][1:] + [len(data)]
     starts = [0, *ends[:-1]]
     return [Chunk(i * CHUNK_S, data[a:b]) for i, (a, b) in enumerate(zip(starts, ends, strict=True))]
-
-
-def recording(path: Path) -> list[Chunk]:
-    """A recorded stream with its JSON, whose `chunks` are [[bytes, arrival in ms], …]."""
-    data, chunks, at = path.read_bytes(), [], 0
-    arrivals = json.loads(path.with_suffix(".json").read_text())["chunks"]
-    for size, ms in arrivals:
-        chunks.append(Chunk((ms - arrivals[0][1]) / 1000, data[at : at + size]))
-        at += size
-    return chunks
 
 
 def _webm(speech: Speech) -> bytes:

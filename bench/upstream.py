@@ -27,6 +27,7 @@ COARSE = 2000  # samples per second in which the sound is compared
 LEAST_LIKE = 0.6  # correlation below which it is not from this recording
 SILENT = 1e-4  # loudness (root mean square) of an audio without words
 FAILURES = ("500", "429", "html", "badjson", "empty", "hang", "drip")
+UNSURE = -1.0  # the place of a packet that is in the recording more than once, or not at all
 HEARD = 0.7  # a word is heard when this part of it is in the audio
 
 
@@ -36,13 +37,13 @@ def coarse(samples: Samples) -> Samples:
     total = np.concatenate([[0.0], np.cumsum(samples, dtype=np.float64)])
     starts = np.arange(0, len(samples) // step * step, step)
     ends = np.minimum(starts + 2 * step, len(samples))
-    return ((total[ends] - total[starts]) / (2 * step)).astype(np.float32)
+    return np.asarray((total[ends] - total[starts]) / (2 * step), np.float32)
 
 
 def decode(data: bytes) -> Samples:
     """Any audio file as float32, mono, 16 kHz."""
     pieces = []
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
         for frame in [*container.decode(audio=0), None]:
             pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
@@ -64,7 +65,7 @@ class Oracle:
         self._packets: dict[bytes, float] = {}
         if (stream := folder / "speech.webm").is_file():
             for data, at in _packets(stream.read_bytes()):
-                self._packets[data] = at if data not in self._packets else -1.0  # the same silence again
+                self._packets[data] = at if data not in self._packets else UNSURE
 
     def hear(self, data: bytes) -> tuple[float, list[Spoken]]:
         """Length in seconds, and the words with their times in the file."""
@@ -83,8 +84,9 @@ class Oracle:
     def _by_packets(self, data: bytes) -> tuple[float, float] | None:
         packets = _packets(data)
         for content, at in packets:
-            if (place := self._packets.get(content, -1.0)) >= 0:
-                return place - at, packets[-1][1] - packets[0][1] + 0.06
+            if (place := self._packets.get(content, UNSURE)) >= 0:
+                first, last = packets[0][1], packets[-1][1]
+                return place - at, (last - first) * len(packets) / max(1, len(packets) - 1)
         return None
 
     def _by_sound(self, sound: Samples) -> float | None:
@@ -101,7 +103,7 @@ class Oracle:
 
 
 def _packets(data: bytes) -> list[tuple[bytes, float]]:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         if container.streams.audio[0].codec_context.name not in ("opus", "libopus"):
             return []
         demuxed = container.demux(audio=0)
