@@ -52,7 +52,7 @@ async def _slow(it: Bench) -> None:
         it.note("slow.cost", found.cost)
         parts = [latency(s, it.speech.words) for s in sessions if s.done]
         it.note("slow.lag_end", max(p.final_lag[-1] for p in parts))
-        it.note("slow.growth", max(late - early for early, late in (p.early_and_late() for p in parts)))
+        it.note("slow.growth", max(p.growth() for p in parts))
 
 
 async def _embedded(it: Bench) -> None:

@@ -82,11 +82,10 @@ class Latency:
     final_lag: list[float]  # one for each final, from the end of its last word
     share: float  # of the words said, those that were read right
 
-    def early_and_late(self) -> tuple[float, float]:
-        """Median latency of settling in the first third and in the last third."""
-        values = [self.settled[i] for i in sorted(self.settled)]
-        third = max(1, len(values) // 3)
-        return median(values[:third]), median(values[-third:])
+    def growth(self) -> float:
+        """How much later finals come in the second half than in the first; seconds."""
+        half = len(self.final_lag) // 2
+        return median(self.final_lag[half:]) - median(self.final_lag[:half]) if half else float("nan")
 
 
 def latency(session: Session, reference: Sequence[Spoken]) -> Latency:
