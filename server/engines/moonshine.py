@@ -23,7 +23,7 @@ TOKENS_PER_S = 6.5  # the model's own ceiling (its authors'); without it silence
 MOST_TOKENS = 194  # as many positions as the decoder was trained with
 FEWEST_TOKENS = 4  # a short "yes." must fit however short its window is
 SHORTEST_S = 0.5  # less is padded with zeros: the encoder needs 56 ms; single words were read best from 0.5 s
-HEAD_WORDS = 2  # enough to find a place in a sentence again
+HEAD_WORDS = 4  # enough to find a place in what was said again
 HEADS, HEAD = 8, 36  # the shape of the decoder's cache
 
 Floats = NDArray[np.float32]
