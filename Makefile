@@ -34,7 +34,7 @@ check: $(READY) ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure the server at real-time pace, beside its targets: about 10 minutes
+bench: $(READY) ## measure the server at real-time pace, beside its targets: about 15 minutes
 	$(BIN)/python -m bench $(ARGS)
 
 format: $(READY) ## put the code in form

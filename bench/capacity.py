@@ -41,6 +41,7 @@ async def _remote(it: Bench) -> None:
     async with remote(it.packets, "--delay-ms", "700") as rig:
         await settle()
         it.note("memory.start", rig.server.memory() / 1e6)
+        it.note("memory.idle", await _idle(rig.server) / 1000)  # first: later it would use what sessions gave back
         one = None
         for count in counts:
             found, memory = await _together(it, rig.server, f"many{count}", count)
@@ -49,7 +50,6 @@ async def _remote(it: Bench) -> None:
                 it.note(f"many{count}.shown_ratio", found[0] / one[0])
                 it.note(f"many{count}.settled_ratio", found[1] / one[1])
                 it.note("memory.session", memory / count / 1e6)
-        it.note("memory.idle", await _idle(rig.server) / 1000)
 
 
 async def _embedded(it: Bench) -> None:
