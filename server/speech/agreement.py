@@ -19,6 +19,7 @@ PIECE = re.compile(rf"[{UNSPACED}][^\w\s]*|[^\s{UNSPACED}]+")
 PIECE_UNSPACED = re.compile(f"[{UNSPACED}]")
 LAST_UNSPACED = re.compile(rf"[{UNSPACED}][^\w\s]*$")
 MISSED = 1.0  # seconds at the end of a window whose words an engine may leave out
+LOOK_BACK = 30  # words; more than the longest window that starts in mid-speech holds
 OVERLAP = 3  # agreed words that a window has to repeat, where their times are not certain
 TRAIL = re.compile(r"[^\w]*$")
 
@@ -110,13 +111,13 @@ class Draft:
         last = self.agreed[-1]
         return len(write(self.agreed)) - len(last.text) + len(last.stem)
 
-    def update(self, hypothesis: Hypothesis, base: int = 0, end: float = 0.0) -> None:
-        """Take in a newer hypothesis of the same speech; its audio was that from about word `base` on to `end`."""
+    def update(self, hypothesis: Hypothesis, base: int = 0, end: float = 0.0, *, exact: bool = True) -> None:
+        """Take in a newer hypothesis of the same speech: of the audio from word `base` on, or about there, to `end`."""
         tokens = tokenise(hypothesis)
         if not tokens:
             return  # an engine that hears nothing takes nothing away
         known = self.agreed[base:]
-        passed = _passed([t.key for t in known], [t.key for t in tokens])
+        passed = self._passed([t.key for t in tokens], base if exact else None)
         if known and passed and tokens[passed - 1].key == known[-1].key:
             self._punctuate(tokens[passed - 1])
         fresh = [self._dated(i, token) for i, token in enumerate(tokens[passed:])]
@@ -143,6 +144,24 @@ class Draft:
                 return i
         return 0
 
+    def _passed(self, new: Sequence[str], base: int | None) -> int:
+        """How many of the new words say what is agreed already, even where they say it a little differently.
+
+        They begin with the word number `base`, or (None) nobody knows where. So it is a local alignment (Smith and
+        Waterman 1981) that has to reach the last agreed word; where nothing fits, the same number of words.
+        """
+        if base is not None and list(new[: len(self.agreed) - base]) == [t.key for t in self.agreed[base:]]:
+            return len(self.agreed) - base
+        row = [0] * (len(new) + 1)
+        for word in self.agreed[-LOOK_BACK:]:
+            diagonal, row[0] = row[0], 0
+            for j, other in enumerate(new, 1):
+                best = max(diagonal + (1 if word.key == other else -1), row[j] - 1, row[j - 1] - 1, 0)
+                diagonal, row[j] = row[j], best
+        length = len(self.agreed) - (base if base is not None else len(self.agreed))
+        best = max(range(len(new) + 1), key=lambda j: (row[j], -abs(j - length)))
+        return best if row[best] > 0 else min(length, len(new))
+
     def _dated(self, i: int, token: Token) -> Token:
         """Word `i` of the tail, not older than the last window that lacked it, but for what such a window may miss."""
         if token.start is not None:
@@ -163,20 +182,3 @@ def _common(old: Sequence[str], new: Sequence[str]) -> int:
             break
         count += 1
     return count
-
-
-def _passed(known: Sequence[str], new: Sequence[str]) -> int:
-    """How many of the new words say what is known already, even where they say it a little differently.
-
-    The new words may begin a little before or after the known ones. So it is a local alignment (Smith and Waterman
-    1981) that has to reach the last known word; where nothing fits, the same number of words.
-    """
-    if list(new[: len(known)]) == list(known):
-        return len(known)
-    row = [0] * (len(new) + 1)
-    for word in known:
-        diagonal, row[0] = row[0], 0
-        for j, other in enumerate(new, 1):
-            diagonal, row[j] = row[j], max(diagonal + (1 if word == other else -1), row[j] - 1, row[j - 1] - 1)
-    best = max(range(len(new) + 1), key=lambda j: (row[j], -abs(j - len(known))))
-    return best if row[best] > 0 else min(len(known), len(new))

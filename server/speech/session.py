@@ -22,10 +22,12 @@ PROMPT = 200  # characters
 MARGIN = 0.5  # seconds on both sides of a cut through speech, where the engine gives word times
 CUT_WITHIN = 1.0  # seconds before a forced cut in which the quietest moment is looked for
 CONTEXT_GAP = 2.0  # seconds of silence after which what was said before helps no more
-LONGEST_WINDOW = 28.0  # seconds; with what was said before no request is longer
+CONTEXT_WINDOW = 10.0  # seconds; a longer window says enough by itself
 PARTIAL_WINDOW = 6.0  # seconds; a partial hears again what was said before only within this
 KEPT = 0.7  # part of the agreed words that an answer must have; engines revise some, and drop few
 JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
+FINALS_SHARE = 1.0  # of the cost: every second of speech is in a final
+COMFORT = 15.0  # seconds of credit with which partials need not be spared
 COST_START = 10.0  # seconds of credit, so that the first utterance of a session has its partials
 
 
@@ -250,23 +252,27 @@ class Session:
         if self._in_air >= self.policy.partials_in_air:
             return False
         start, _ = self._window(utterance)
-        waited = self.time - utterance.asked + EAGERNESS
-        return waited >= self._interval(self.time - start) and self._affords(utterance, start)
+        window = self.time - start
+        interval, credit = self._interval(window), self._credit(utterance)
+        sustainable = window / max(0.1, self.policy.max_cost_ratio - FINALS_SHARE)
+        if sustainable > interval:
+            # From eager to sustainable as the credit goes down: a monologue must not use it up in its first seconds.
+            interval += (sustainable - interval) * min(1.0, max(0.0, 1 - credit / COMFORT))
+        return self.time - utterance.asked + EAGERNESS >= interval and window <= credit
 
     def _interval(self, window: float) -> float:
         return max(self.policy.partial_interval, self.policy.growth * window)
 
-    def _affords(self, utterance: Utterance, start: float) -> bool:
-        """Whether this request still leaves room for the finals within the bound on cost."""
+    def _credit(self, utterance: Utterance) -> float:
+        """Seconds of audio that may still be sent within the bound on cost, those of the coming final kept aside."""
         final = self.time - utterance.start + self.policy.postroll
-        spent = self.sent + (self.time - start) + final
-        return spent <= self.policy.max_cost_ratio * max(self.time, COST_START)
+        return self.policy.max_cost_ratio * max(self.time, COST_START) - self.sent - final
 
     def _window(self, utterance: Utterance) -> tuple[float, int]:
         """Where a partial's audio begins, and with which agreed word."""
         base = utterance.draft.anchor(self.time - SHORTEST_WINDOW)
         anchor = utterance.draft.agreed[base].start if base > utterance.base else None
-        return (utterance.start, utterance.base) if anchor is None else (anchor, base)
+        return (utterance.start, utterance.base) if anchor is None or anchor <= utterance.start else (anchor, base)
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -277,7 +283,7 @@ class Session:
         return self._ask(utterance, start, self.time, Kind.PARTIAL, base)
 
     def _at_pause(self, utterance: Utterance) -> list[Action]:
-        if not self._affords(utterance, utterance.start):
+        if self.time - utterance.start > self._credit(utterance):
             return []
         utterance.early = self._ask(utterance, utterance.start, self.time, Kind.EARLY, utterance.base)
         utterance.early_voiced, utterance.early_answer = utterance.voiced, None
@@ -321,7 +327,7 @@ class Session:
         """
         gapless = all(u.final for u in self._ending if u.number < utterance.number)
         pieces: list[Piece] = []
-        most = PARTIAL_WINDOW if kind is Kind.PARTIAL else LONGEST_WINDOW
+        most = PARTIAL_WINDOW if kind is Kind.PARTIAL else CONTEXT_WINDOW
         follower = utterance.start
         for piece in reversed((self._read if gapless else []) + utterance.pieces):
             near = follower - piece.end <= CONTEXT_GAP and utterance.start - piece.start <= self.policy.context
@@ -393,7 +399,7 @@ class Session:
         self._said = _tail(join([self._said, *(p.answer.text for p in utterance.pieces)]))
         if self.policy.context:
             recent = sorted([*self._read, *utterance.pieces], key=lambda p: p.start)
-            self._read = [p for p in recent if recent[-1].end - p.start <= LONGEST_WINDOW]
+            self._read = [p for p in recent if recent[-1].end - p.start <= CONTEXT_WINDOW]
 
     def _caption(self, utterance: Utterance) -> Caption:
         """The final: what was read of all pieces; where the last was not, what was shown at last."""
@@ -431,7 +437,7 @@ class Session:
         utterance.newest = request.end
         utterance.previous = answer
         draft = utterance.draft
-        draft.update(answer, request.base, request.end)
+        draft.update(answer, request.base, request.end, exact=self._timed or request.base == utterance.base)
         if request.kind is Kind.EARLY:
             draft.settle()
         caption = Caption(utterance.number, utterance.onset, request.end, draft.text, draft.stable, False)

@@ -111,3 +111,22 @@ def test_the_stable_part_never_changes(answers):
 def test_any_text_survives_being_taken_apart(text):
     tokens = tokenise(Hypothesis(text))
     assert write(tokens).split() == text.split() or all(not t.key for t in tokens)
+
+
+def test_where_no_word_has_a_time_a_word_is_not_older_than_the_last_window_without_it():
+    made = Draft()
+    made.update(Hypothesis("one two"), end=10.0)
+    made.update(Hypothesis("one two three four"), end=12.0)
+    made.update(Hypothesis("one two three four five six"), end=14.0)
+    assert made.agreed[2].text == "three" and made.agreed[2].start == 9.0
+    assert made.anchor(99.0) <= len(made.agreed) - 3, "and some words are read twice, to find the place again"
+
+
+def test_a_window_that_begins_nobody_knows_where_doubles_nothing_even_where_speech_repeats():
+    made = Draft()
+    for text in ("it was the spring of hope it was the", "it was the spring of hope it was the winter"):
+        made.update(Hypothesis(text), end=5.0)
+    made.update(Hypothesis("spring of hope it was the winter of despair"), 6, end=7.0, exact=False)
+    assert made.text == "it was the spring of hope it was the winter of despair"
+    made.update(Hypothesis("it was the winter of despair we had"), 6, end=8.0, exact=False)
+    assert made.text == "it was the spring of hope it was the winter of despair we had"
