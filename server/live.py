@@ -17,8 +17,8 @@ from .audio.ingest import Gap, Heard, Ingest, Splice
 from .engines.base import EngineError, Speech
 from .engines.pool import Pool
 from .errors import SottoError
-from .speech.session import Action, Publish, Session, Transcribe
-from .speech.types import Caption, Frame, Kind
+from .speech.session import Action, Missing, Publish, Session, Transcribe
+from .speech.types import Caption, Frame
 
 log = logging.getLogger("sotto")
 
@@ -64,7 +64,6 @@ async def caption(
     """
     health = Health(publish)
     fault: SottoError | None = None
-    shown: set[int] = set()  # utterances with a partial and no final yet
 
     async with health, create_task_group() as tasks:
 
@@ -79,10 +78,12 @@ async def caption(
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)
                     case Publish(state):
-                        (shown.discard if state.final else shown.add)(state.utterance)
                         publish(state)
                         if state.degraded:
                             publish(Warning("caption.degraded", "the engine gave up: this caption is its last guess"))
+                    case Missing(start, end):
+                        where = f"from {start:.1f} to {end:.1f} s"
+                        publish(Warning("caption.degraded", f"the engine has no text for what was said {where}"))
 
         async def ask(request: Transcribe, speech: Speech) -> None:
             health.asked()
@@ -91,9 +92,6 @@ async def caption(
             except EngineError as error:
                 health.failed(error)
                 perform(session.failed(request))
-                if request.kind is Kind.FINAL and request.utterance not in shown:
-                    said = f"what was said from {request.start:.1f} to {request.end:.1f} s is missing"
-                    publish(Warning("caption.degraded", f"the engine gave up: {said}"))
             else:
                 health.answered()
                 perform(session.hypothesis(request, answer))

@@ -28,6 +28,7 @@ CODECS = {  # what a live stream may bring, and what turns its integer samples i
 SMALLEST_GAP = 0.1  # seconds; time stamps of real recorders jitter by less than one Opus frame (60 ms)
 SMALLEST_LOSS = 0.005  # seconds; where something is known to be lost, whatever is more than rounding is a gap
 LARGEST_GAP = 5.0  # seconds of silence put in for what was lost: the length comes from the peer
+MOST_SILENCE = 10.0  # seconds put in for losses before as much sound has come: a few bytes must not make hours
 BATCH = 0.25  # seconds resampled at once: half the cost of doing it packet by packet, and it bounds what waits
 HOPELESS = 50  # packets in a row that do not decode: this is not the codec it claims to be
 
@@ -62,6 +63,7 @@ class Decoder:
         self._resampler: soxr.ResampleStream | None = None
         self._ready: list[Samples] = []  # at 16 kHz
         self._expected: float | None = None  # container time at which the next packet should begin
+        self._spare = MOST_SILENCE  # seconds of silence that time stamps may still ask for
         self._failures = 0
         self._lost = False  # since the last packet that was decoded
 
@@ -80,6 +82,7 @@ class Decoder:
             self._push(np.zeros(round(gap * self._rate), np.float32), self._rate)
         start = self.time
         for frame in frames:
+            self._spare = min(MOST_SILENCE, self._spare + frame.samples / frame.sample_rate)
             self._push(_mono(frame, self._scale), frame.sample_rate)
         return Decoded(start, gap)
 
@@ -111,7 +114,9 @@ class Decoder:
         smallest, self._lost = SMALLEST_LOSS if self._lost else SMALLEST_GAP, False
         if expected is None or time - expected < smallest:
             return 0.0
-        return min(time - expected, LARGEST_GAP)
+        gap = min(time - expected, LARGEST_GAP, self._spare)
+        self._spare -= gap
+        return gap
 
     def _push(self, sound: Samples, rate: int) -> None:
         if rate != self._rate:  # also in mid-stream: AAC tells its SBR only after some packets

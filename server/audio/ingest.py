@@ -125,7 +125,12 @@ class Ingest:
     def splice(self) -> list[Heard]:
         """The client says that a new recorder begins: its header comes next."""
         self._end(self._recordings[-1])
-        self._recordings = [*self._recordings, Recording(self._clock(), Demuxer(self._parse))]
+        *earlier, last = self._recordings
+        if last.begin < self._clock():
+            earlier.append(last)
+        else:  # nothing was heard in it, so nothing will be asked of it
+            last.close()
+        self._recordings = [*earlier, Recording(self._clock(), Demuxer(self._parse))]
         return self._give()
 
     def finish(self) -> list[Heard]:

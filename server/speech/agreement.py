@@ -94,10 +94,10 @@ def _with_times(tokens: list[Token], words: Sequence[Word]) -> list[Token]:
 class Draft:
     """The text of an utterance that is still growing: an agreed part, which stays as it is, and a tail."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = 0.0) -> None:
         self.agreed: list[Token] = []
         self.tail: list[Token] = []
-        self._reached = 0.0  # end of the latest window (session seconds)
+        self._start = self._reached = start  # of its audio; end of the latest window (session seconds)
 
     @property
     def text(self) -> str:
@@ -166,7 +166,7 @@ class Draft:
         """Word `i` of the tail, not older than the last window that lacked it, but for what such a window may miss."""
         if token.start is not None:
             return token
-        start = self.tail[i].start if i < len(self.tail) else self._reached - MISSED
+        start = self.tail[i].start if i < len(self.tail) else max(self._start, self._reached - MISSED)
         return replace(token, start=start)
 
     def _punctuate(self, newest: Token) -> None:

@@ -24,6 +24,7 @@ CUT_WITHIN = 1.0  # seconds before a forced cut in which the quietest moment is 
 CONTEXT_GAP = 2.0  # seconds of silence after which what was said before helps no more
 CONTEXT_WINDOW = 10.0  # seconds; a longer window says enough by itself
 PARTIAL_WINDOW = 6.0  # seconds; a partial hears again what was said before only within this
+TOLD = 0.5  # voiced seconds without a text that are worth a word to the reader
 KEPT = 0.7  # part of the agreed words that an answer must have; engines revise some, and drop few
 JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
 FINALS_SHARE = 1.0  # of the cost: every second of speech is in a final
@@ -53,7 +54,15 @@ class Publish:
     caption: Caption
 
 
-Action = Transcribe | Publish
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Somebody spoke from `start` to `end`, and there is no text for it."""
+
+    start: float
+    end: float
+
+
+Action = Transcribe | Publish | Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ class Utterance:
     newest: float = 0.0  # end of the newest window that was answered
     asked: float = 0.0  # end of the newest window that was asked for
     shown: Caption | None = None
+    paused: float = 0.0  # end of the voice at the latest pause that was asked about
     early: Transcribe | None = None  # the latest request at a pause, …
     early_voiced: float = 0.0  # … what was voiced by then, …
     early_answer: Hypothesis | None = None  # … and its answer
@@ -152,9 +162,11 @@ class Session:
         """The earliest time whose audio may still be asked for."""
         onset = self._endpointer.onset if self._endpointer.state is State.ONSET else self.time
         next_start = max(self._floor, onset - self.policy.preroll)
-        open_starts = [u.start for u in (*self._ending, self._current) if u and not u.final]
-        recent = [p.start for p in self._read if p.end >= self._floor - CONTEXT_GAP]
-        return min([next_start, *open_starts, *recent]) - MARGIN
+        unread = [u for u in (*self._ending, self._current) if u and not u.final]
+        earliest = min([next_start, *(u.start for u in unread)])
+        pieces = [*self._read, *(piece for u in unread for piece in u.pieces)]
+        context = [p.start for p in pieces if p.start >= earliest - self.policy.context - CONTEXT_GAP]
+        return min([earliest, *context]) - MARGIN
 
     def hear(self, frame: Frame) -> list[Action]:
         """The next 32 ms."""
@@ -177,7 +189,7 @@ class Session:
         if utterance is None:
             return []
         if self._endpointer.state is State.PAUSE:
-            return [] if utterance.covers(utterance.early) or utterance.is_read else self._at_pause(utterance)
+            return self._at_pause(utterance) if utterance.voice_end > utterance.paused else []
         return [self._partial(utterance)] if self._due(utterance) else []
 
     def hypothesis(self, request: Transcribe, answer: Hypothesis) -> list[Action]:
@@ -192,10 +204,11 @@ class Session:
             return self._distrust(utterance, request)
         if utterance.awaited is request:
             return self._decide(utterance, answer)
+        newest = request.end > utterance.newest
         actions = self._show(utterance, request, answer)
         if utterance.early is request:
             utterance.early_answer = answer
-            if request.end - utterance.start >= self.policy.piece:
+            if newest and request.end - utterance.start >= self.policy.piece:
                 self._close_piece(utterance, request.end, answer)
             if self._endpointer.state is State.PAUSE and self.time - utterance.voice_end >= self._hang():
                 actions += self._end(utterance)
@@ -236,7 +249,7 @@ class Session:
 
     def _open(self, onset: float, start: float) -> Utterance:
         number, self._number = self._number, self._number + 1
-        return Utterance(number, onset, start, start)
+        return Utterance(number, onset, start, start, draft=Draft(start))
 
     def _listen(self, utterance: Utterance, frame: Frame) -> None:
         voice_end = self._endpointer.voice_end
@@ -287,6 +300,7 @@ class Session:
             return []
         utterance.early = self._ask(utterance, utterance.start, self.time, Kind.EARLY, utterance.base)
         utterance.early_voiced, utterance.early_answer = utterance.voiced, None
+        utterance.paused = utterance.voice_end
         utterance.asked = self.time
         return [utterance.early]
 
@@ -365,6 +379,7 @@ class Session:
         where = moments[1 + int(np.argmin(energy[1:-1]))][0] + FRAME_S / 2
         follower = self._open(where, where)
         follower.cut_in, follower.voice_end, follower.asked = True, self.time, self.time
+        follower.voiced = self.time - where
         utterance.cut_out, utterance.voice_end, utterance.end = True, where, where
         self._current, self._floor = follower, where
         self._ending.append(utterance)
@@ -384,6 +399,9 @@ class Session:
         utterance.final = self._caption(utterance)
         self._remember(utterance)
         actions: list[Action] = []
+        # An engine may well hear nothing in a noise; but that it failed, or said what cannot be, must be told.
+        if not utterance.final.text and (answer is None or answer.text) and utterance.voiced >= TOLD:
+            actions.append(Missing(utterance.onset, utterance.voice_end))
         while self._ending and (done := self._ending[0].final):
             self._ending.popleft()
             if done.text:

@@ -403,7 +403,7 @@ async def test_an_engine_that_never_answers_is_told_of_and_the_reason_is_in_the_
         told = await site.say(*CHUNKS, STOP)
     assert told.code == 1000 and not told.of("final")
     warning = told.of("warning")[0]
-    assert warning["code"] == "caption.degraded" and "is missing" in warning["message"]
+    assert warning["code"] == "caption.degraded" and "no text" in warning["message"]
     assert "the key is wrong" in caplog.text and "the key is wrong" not in str(told.messages)
 
 

@@ -214,3 +214,12 @@ def test_a_float_that_is_no_number_harms_only_itself(codec: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"\0"], ids=["empty", "half a sample"])
 def test_a_packet_with_no_whole_sample_is_dropped(data: bytes) -> None:
     assert Decoder(Track("pcm_s16le", RATE, 1)).decode(Packet(0, data, 0, None)) is None
+
+
+def test_time_stamps_alone_make_no_hours_of_silence() -> None:
+    decoder = Decoder(Track("pcm_s16le", 16_000, 1))
+    total = 0.0
+    for i in range(500):
+        decoder.decode(Packet(i * 5.0, bytes(320), 0, 0))
+        total += len(decoder.take()) / 16_000
+    assert total < 500 * 0.02 * 2 + 10

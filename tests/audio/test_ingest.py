@@ -298,3 +298,12 @@ def test_a_session_needs_no_more_memory_the_longer_it_lasts(ingest: Open) -> Non
         assert minutes(2) < min(early + 20_000, 1_000_000)
     finally:
         tracemalloc.stop()
+
+
+def test_recorders_that_are_announced_and_never_come_hold_no_files(tmp_path: Path) -> None:
+    ingest = Ingest(load_model(), tmp_path)
+    for _ in range(50):
+        ingest.feed(bytes.fromhex("1a45dfa3 9f 4286 81 01 42f7 81 01"))  # the beginning of a WebM header
+        ingest.splice()
+    assert len(list(tmp_path.iterdir())) <= 1
+    ingest.close()

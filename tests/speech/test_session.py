@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.speech.session import Policy, Publish, Session, Transcribe
+from server.speech.session import Missing, Policy, Publish, Session, Transcribe
 from server.speech.types import FRAME_S, Frame, Hypothesis, Kind, Word
 
 LOUD = np.full(512, 0.1, np.float32)
@@ -351,11 +351,53 @@ def test_memory_does_not_grow_with_the_session():
     assert story.session.time - story.session.needs < 2
 
 
+def test_what_goes_on_after_a_forced_cut_is_not_taken_for_too_many_words():
+    story = Story(partials=False)
+    story.say(19)
+    story.say(FRAME_S * 3, samples=LOUD / 100)
+    [final] = asked(story.say(0.96))
+    story.answer(final, "so it went on")
+    story.say(0.3)
+    [rest] = story.session.finish()
+    assert shown(story.answer(rest, "one two three four five six")) == [("one two three four five six", "", True)]
+
+
+def test_an_answer_at_a_pause_that_comes_after_a_newer_one_settles_nothing():
+    story = Story(piece=0.5)
+    [first] = story.say(1)
+    story.answer(first, "seven")
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    [partial] = asked(story.say(1), Kind.PARTIAL)
+    story.answer(partial, "seven eight nine ten")
+    story.answer(early, "seven eight")
+    [newer] = asked(story.say(1), Kind.PARTIAL)
+    [publish] = story.answer(newer, "seven eight nine ten eleven")
+    assert publish.caption.text == "seven eight nine ten eleven"
+
+
+def test_an_engine_that_fails_at_a_pause_is_not_asked_again_before_there_is_more_to_say():
+    story = Story()
+    story.say(2)
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    story.session.failed(early)
+    assert story.silence(0.3) == []
+    assert [r.kind for r in asked(story.silence(0.3))] == [Kind.FINAL]
+
+
+def test_speech_without_a_text_is_told():
+    story = Story(partials=False)
+    story.say(1.5)
+    [final] = story.session.finish()
+    [missing] = story.session.failed(final)
+    assert isinstance(missing, Missing) and missing.end - missing.start == pytest.approx(1.5, abs=0.05)
+
+
 class Engine:
     """Answers some requests late, some never, some wrongly, as it is told."""
 
     def __init__(self, session, fates):
         self.session, self.fates, self.waiting = session, deque(fates), deque()
+        self.forgotten = 0.0  # the audio before this is gone
 
     def take(self, actions):
         published = []
@@ -364,7 +406,9 @@ class Engine:
             action = todo.popleft()
             if isinstance(action, Publish):
                 published.append(action.caption)
+            if not isinstance(action, Transcribe):
                 continue
+            assert action.start >= self.forgotten, "only audio that is still there is asked for"
             fate = self.fates.popleft() if self.fates else "now"
             if fate == "late":
                 self.waiting.append(action)
@@ -397,14 +441,13 @@ FATES = st.lists(st.sampled_from(["now", "late", "fail"]), max_size=40)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PARTS, max_size=10), FATES)
 def test_whatever_happens_the_promises_hold(parts, fates):
-    story = Story()
+    story = Story(context=4.0)
     engine = Engine(story.session, fates)
-    finals_asked, captions, in_air = [], [], 0
+    captions, in_air = [], 0
     for seconds, speech in parts:
         for _ in range(round(seconds / FRAME_S)):
-            actions = story.say(FRAME_S, speech)
-            finals_asked += asked(actions, Kind.FINAL)
-            captions += engine.take(actions)
+            engine.forgotten = story.session.needs
+            captions += engine.take(story.say(FRAME_S, speech))
             in_air = max(in_air, sum(r.kind is Kind.PARTIAL for r in engine.waiting))
         if len(engine.waiting) > 1:
             captions += engine.catch_up()
