@@ -81,7 +81,7 @@ def policy(settings: Settings, engine: Engine) -> Policy:
         partials_in_air=settings.partials_in_air,
         max_cost_ratio=bound,
         context=engine.context,
-        growth=0.25 if engine.paid else 0.15,
+        growth=0.25 if engine.paid else 0.2,
         endpoint=settings.endpoint_s,
         endpoint_settled=min(settings.endpoint_settled_s, settings.endpoint_s),
     )

@@ -40,7 +40,7 @@ class Moonshine:
     wants_samples = True
     languages: frozenset[str] | None = frozenset({"en"})
     paid = False
-    partial_interval = 0.4
+    partial_interval = 0.5
     longest = 30.0  # seconds; MOST_TOKENS at TOKENS_PER_S
     context = 4.0  # seconds; with it 2 % of the words of a reading were wrong, without 8 %
 
