@@ -54,7 +54,6 @@ async def caption(
     publish: Callable[[Output], None],
     *,
     cpu: CapacityLimiter,
-    language: str | None = None,
     stall_s: float = 2.0,
 ) -> None:
     """Caption one stream until `Command.STOP`; returns when its last final is published.
@@ -73,7 +72,7 @@ async def caption(
                     case Transcribe():
                         speech = Speech(
                             action.start, action.end, ingest.cut(action.start, action.end),
-                            action.kind, language=language, prompt=action.prompt,
+                            action.kind, language=action.language, prompt=action.prompt,
                             known=action.known, previous=action.previous, expected=action.expected,
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)

@@ -18,7 +18,7 @@ from . import messages
 from .errors import new_request_id
 from .inbox import Inbox
 from .messages import Finalize, Recording, Start, Stop
-from .service import Service, new_id, service
+from .service import STOPPED, Service, new_id, service
 
 SEND_S = 30.0  # seconds a message may take to leave, and all of them at the end; a reader this slow is gone
 CLOSE_S = 5.0  # seconds to say goodbye
@@ -104,6 +104,8 @@ class Connection:
         self._outbox.put(messages.ready(self.id, room, self._service.pool.engine.name, limits))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._receive)
+            tasks.start_soon(self._leave_in_time)
+            tasks.start_soon(self._service.stopped)
             await self._caption()
             tasks.cancel_scope.cancel()
         spent = self._session
@@ -113,11 +115,16 @@ class Connection:
     def _enter(self) -> None:
         service = self._service
         if service.draining:
-            raise Draining("this server is being stopped; come back, to any other")
+            raise Draining(STOPPED)
         if len(service.sessions) >= service.limits.max_sessions:
             raise TooManySessions(f"all {service.limits.max_sessions} sessions are taken", retry_after_s=5)
         service.sessions.add(self.id)
         log.info("session %s: started", self.id)
+
+    async def _leave_in_time(self) -> None:
+        """When the server is being stopped, what was said until now is made final."""
+        await self._service.stopping.wait()
+        self._inbox.fail(Draining(STOPPED))
 
     # -- the client speaks -------------------------------------------------------------------------------------
 
@@ -193,7 +200,7 @@ class Connection:
         )
         if options.interim is False:
             policy = replace(policy, partials=False)
-        self._session = Session(policy, prompt=options.prompt or "")
+        self._session = Session(policy, language=service.language(options.language), prompt=options.prompt or "")
         await live.caption(
             receive,
             self._ingest,
@@ -201,7 +208,6 @@ class Connection:
             service.pool,
             self._publish,
             cpu=service.cpu,
-            language=service.language(options.language),
             stall_s=service.limits.stall_s,
         )
 

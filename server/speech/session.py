@@ -24,6 +24,7 @@ CUT_WITHIN = 1.0  # seconds before a forced cut in which the quietest moment is 
 CONTEXT_GAP = 2.0  # seconds of silence after which what was said before helps no more
 CONTEXT_WINDOW = 10.0  # seconds; a longer window says enough by itself
 PARTIAL_WINDOW = 4.5  # seconds; a partial hears again what was said before only within this
+CERTAIN = 8.0  # seconds of speech in one language, without another between, after which it stays that
 TOLD = 0.5  # voiced seconds without a text that are worth a word to the reader
 KEPT = 0.7  # part of the agreed words that an answer must have; engines revise some, and drop few
 JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
@@ -40,6 +41,7 @@ class Transcribe:
     start: float
     end: float
     kind: Kind
+    language: str | None = None  # None: the engine finds out
     prompt: str = ""
     known: tuple[int, ...] = ()
     previous: Hypothesis | None = None
@@ -139,7 +141,9 @@ class Utterance:
 class Session:
     """See the module; `language` and `prompt` are the client's wishes."""
 
-    def __init__(self, policy: Policy, *, prompt: str = "", first_utterance: int = 1) -> None:
+    def __init__(
+        self, policy: Policy, *, language: str | None = None, prompt: str = "", first_utterance: int = 1
+    ) -> None:
         self.policy = policy
         self.time = 0.0  # audio heard
         self.spoken = 0.0  # voiced seconds
@@ -152,6 +156,8 @@ class Session:
         self._ending: deque[Utterance] = deque()
         self._in_air = 0  # partials
         self._number = first_utterance
+        self.language = language  # the client's wish, or what the engine recognised for long enough
+        self._recognised: tuple[str, float] = ("", 0.0)  # a language and the voiced seconds in a row that were in it
         self._wish = prompt
         self._said = ""
         self._read: list[Piece] = []  # the latest pieces of the utterances that are final
@@ -311,7 +317,7 @@ class Session:
         start, end = max(0.0, utterance.start - margin_in), min(self.time, utterance.end + margin_out)
         if alone:
             self.sent += end - start
-            utterance.awaited = Transcribe(utterance.number, start, end, Kind.FINAL, base=utterance.base)
+            utterance.awaited = Transcribe(utterance.number, start, end, Kind.FINAL, self.language, base=utterance.base)
         else:
             utterance.awaited = self._ask(utterance, start, end, Kind.FINAL, utterance.base)
         return utterance.awaited
@@ -327,6 +333,7 @@ class Session:
             start,
             end,
             kind,
+            self.language,
             prompt=f"{self._wish} {self._said}".strip(),
             known=tuple(token for piece in before for token in piece.answer.tokens),
             previous=utterance.previous,
@@ -414,10 +421,22 @@ class Session:
         if not utterance.is_read:
             self._read.clear()
             return
+        self._recognise(utterance)
         self._said = _tail(join([self._said, *(p.answer.text for p in utterance.pieces)]))
         if self.policy.context:
             recent = sorted([*self._read, *utterance.pieces], key=lambda p: p.start)
             self._read = [p for p in recent if recent[-1].end - p.start <= CONTEXT_WINDOW]
+
+    def _recognise(self, utterance: Utterance) -> None:
+        """An engine that finds out the language by itself errs on short utterances: soon it is told."""
+        language = utterance.final.language if utterance.final else None
+        if self.language or not language:
+            return
+        former, seconds = self._recognised
+        seconds = utterance.voice_end - utterance.onset + (seconds if language == former else 0.0)
+        self._recognised = (language, seconds)
+        if seconds >= CERTAIN:
+            self.language = language
 
     def _caption(self, utterance: Utterance) -> Caption:
         """The final: what was read of all pieces; where the last was not, what was shown at last."""

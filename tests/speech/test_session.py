@@ -340,6 +340,26 @@ def test_a_loop_is_neither_shown_nor_a_prompt_and_the_final_is_asked_for_without
     assert shown(story.answer(again, "and so on")) == [("and so on", "", True)]
 
 
+def speak_in(story, language, seconds):
+    story.say(seconds)
+    [early] = asked(story.silence(1), Kind.EARLY)
+    story.session.hypothesis(early, Hypothesis("ja ja", language=language))
+    return early
+
+
+def test_a_language_that_was_recognised_for_long_enough_stays():
+    story = Story(partials=False)
+    assert [speak_in(story, "de", 5).language for _ in range(2)] == [None, None]
+    assert speak_in(story, "nl", 1).language == "de"
+    assert story.session.language == "de"
+
+
+def test_a_language_that_changes_is_not_taken_for_granted():
+    story = Story(partials=False)
+    for language in ("de", "nl", "de", "en"):
+        assert speak_in(story, language, 4).language is None
+
+
 def test_memory_does_not_grow_with_the_session():
     story = Story(partials=False)
     for _ in range(300):
