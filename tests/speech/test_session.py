@@ -488,3 +488,47 @@ def test_whatever_happens_the_promises_hold(parts, fates):
             stable[caption.utterance] = caption.text[: caption.stable]
     assert set(stable) <= done, "what was shown becomes final"
     assert not story.session._ending
+
+
+@pytest.mark.parametrize("times", [True, False], ids=["word times", "text only"])
+@pytest.mark.parametrize("pauses", [True, False], ids=["with pauses", "without a pause"])
+def test_in_minutes_of_speech_no_word_is_lost_or_doubled(times, pauses):
+    """An engine that knows every word, and says those it hears most of; each lasts 0.3 s, with 0.1 s between."""
+    random = np.random.default_rng(5)
+    words, at = [], 0.5
+    while at < 120:
+        words.append(Word(f"w{len(words)}", at, at + 0.3))
+        at += 0.4 if not pauses or random.random() > 0.15 else random.uniform(0.5, 1.5)
+
+    session, published, late = Session(Policy(max_cost_ratio=2.5)), [], deque()
+
+    def take(actions):
+        for action in actions:
+            (late if isinstance(action, Transcribe) else published).append(action)
+
+    def answer():
+        request = late.popleft()
+        heard = tuple(w for w in words if request.start <= w.start + 0.1 and w.end - 0.1 <= request.end)
+        answer = Hypothesis(" ".join(w.text for w in heard), heard if times else ())
+        take(session.hypothesis(request, answer))
+
+    for i in range(round(at / FRAME_S)):
+        time = i * FRAME_S
+        voiced = any(
+            w.start <= time + FRAME_S / 2 < w.end for w in words[max(0, int(time / 1.2) - 5) : int(time / 0.4) + 2]
+        )
+        # Between two words of a breath the detector hears no silence, but it is quieter there.
+        breath = any(
+            w.end <= time + FRAME_S / 2 < w.end + 0.12 for w in words[max(0, int(time / 1.2) - 5) : int(time / 0.4) + 2]
+        )
+        take(session.hear(Frame(time, LOUD if voiced else LOUD / 100, 1.0 if voiced or breath else 0.0)))
+        if i % 9 == 0:
+            take(session.pulse())
+        while late and (len(late) > 2 or random.random() < 0.05):
+            answer()
+    take(session.finish())
+    while late:
+        answer()
+    said = " ".join(a.caption.text for a in published if isinstance(a, Publish) and a.caption.final)
+    assert said.split() == [w.text for w in words]
+    assert session.sent <= 2.5 * session.time
