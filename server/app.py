@@ -34,8 +34,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         concurrency = settings.engine_concurrency or (REMOTE_CALLS if chosen.paid else CORES)
         async with Pool(chosen, concurrency) as pool:
             app.state.service = Service(
-                pool, load_model(), CapacityLimiter(CORES + 2), policy(settings, chosen), limits(settings),
-                settings.temp_dir,
+                pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
+                policy(settings, chosen), limits(settings), settings.temp_dir,
             )  # fmt: skip
             yield
 

@@ -67,7 +67,7 @@ async def _answer(form: FormData, state: Service) -> Response:
             file.file,
             ask,
             Vad(state.vad).push,
-            limiter=state.cpu,
+            limiter=state.files,
             longest=state.pool.engine.longest,
             longest_s=state.limits.max_upload_s,
             language=language,

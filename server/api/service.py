@@ -31,7 +31,8 @@ class Limits:
 class Service:
     pool: Pool
     vad: ort.InferenceSession
-    cpu: CapacityLimiter  # threads that decode; engines have their own
+    cpu: CapacityLimiter  # threads that decode live sound; engines have their own
+    files: CapacityLimiter  # threads that decode files, fewer than cores: live captions come first
     policy: Policy
     limits: Limits
     folder: Path

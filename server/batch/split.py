@@ -30,11 +30,25 @@ class Piece:
     """A stretch of the file that goes to the engine at once, kept as 16 bits because several wait in memory."""
 
     start: float  # seconds from the beginning of the file
-    pcm: NDArray[np.int16]
+    pcm: NDArray[np.int16]  # whole frames
+    voices: NDArray[np.bool_]  # one per frame: does somebody speak
 
     @property
     def end(self) -> float:
         return self.start + len(self.pcm) / RATE
+
+    @property
+    def voiced(self) -> float:
+        """Seconds in which somebody speaks."""
+        return int(self.voices.sum()) * FRAME_S
+
+    def halves(self) -> "tuple[Piece, Piece]":
+        """Two pieces, cut where it is softest around the middle."""
+        frames = self.pcm.reshape(-1, FRAME)
+        edge = len(frames) // 4
+        at = edge + _weakest(np.abs(frames[edge:-edge].astype(np.float32)).max(axis=1))
+        first = Piece(self.start, self.pcm[: at * FRAME], self.voices[:at])
+        return first, Piece(self.start + at * FRAME_S, self.pcm[at * FRAME :], self.voices[at:])
 
     def samples(self) -> Samples:
         """All of it as float32, mono, 16 kHz."""
@@ -51,37 +65,43 @@ class Piece:
         return Clip(data.getvalue(), ".wav", self.start)
 
 
-def split(blocks: Iterable[Samples], hear: Hear, longest: float) -> Generator[Piece]:
+def split(blocks: Iterable[Samples], hear: Hear, longest: float) -> Generator[Piece | None]:
     """The speech of a file in order, in pieces of at most `longest` seconds; no piece where nobody speaks.
 
-    `blocks` are float32, mono, 16 kHz, of any length; no more of them is held than one piece.
+    `blocks` are float32, mono, 16 kHz, of any length; no more of them is held than one piece. Each one that is done
+    with gives a None: there a reader may pause, however long the silence.
     """
     most = max(int(longest / FRAME_S), 2 * SMOOTH)
     held = _Held()
-    for frame, speech in _frames(blocks, hear):
-        held.add(frame, speech)
-        if not held.heard:
-            held.wait()
-        elif held.quiet >= LONG_SILENCE:
-            yield held.take(len(held.frames) - held.quiet + POST_ROLL)
-        elif len(held.frames) >= most:
-            yield held.take(held.weakest())
+    for frames in _frames(blocks, hear):
+        for frame, speech in frames:
+            held.add(frame, speech)
+            if not held.heard:
+                held.wait()
+            elif held.quiet >= LONG_SILENCE:
+                yield held.take(len(held.frames) - held.quiet + POST_ROLL)
+            elif len(held.frames) >= most:
+                yield held.take(held.weakest())
+        yield None
     if held.heard:
         yield held.take(len(held.frames) - max(0, held.quiet - POST_ROLL))
 
 
-def _frames(blocks: Iterable[Samples], hear: Hear) -> Iterator[tuple[NDArray[np.int16], float]]:
-    """Every 512 samples as 16 bits with their probability of speech; the last ones are filled up with silence."""
+Judged = Iterator[tuple[NDArray[np.int16], float]]  # frames as 16 bits with their probability of speech
+
+
+def _frames(blocks: Iterable[Samples], hear: Hear) -> Iterator[Judged]:
+    """The whole frames that each block completes; the last one is filled up with silence."""
     rest = np.zeros(0, np.float32)
     for block in blocks:
         rest = np.concatenate([rest, block])
         whole, rest = np.split(rest, [len(rest) // FRAME * FRAME])
-        yield from _judged(whole, hear)
+        yield _judged(whole, hear)
     if len(rest):
-        yield from _judged(np.pad(rest, (0, FRAME - len(rest))), hear)
+        yield _judged(np.pad(rest, (0, FRAME - len(rest))), hear)
 
 
-def _judged(whole: Samples, hear: Hear) -> Iterator[tuple[NDArray[np.int16], float]]:
+def _judged(whole: Samples, hear: Hear) -> Judged:
     pcm = np.clip(np.rint(whole * 32768), -32768, 32767).astype(np.int16).reshape(-1, FRAME)
     return zip(pcm, hear(whole).tolist(), strict=True)
 
@@ -117,7 +137,7 @@ class _Held:
 
     def take(self, count: int) -> Piece:
         """Give out the first frames."""
-        piece = Piece(self.first * FRAME_S, np.concatenate(self.frames[:count]))
+        piece = Piece(self.first * FRAME_S, np.concatenate(self.frames[:count]), np.array(self.voices[:count]))
         self._drop(count)
         self.enough = 1  # after a cut within speech the end of a word, however short, belongs to it
         return piece
@@ -126,8 +146,8 @@ class _Held:
         """The frame in the second half before which a cut hurts least: little speech, and softly spoken."""
         half = len(self.frames) // 2
         loudness = np.array([np.abs(frame).max() for frame in self.frames[half:]], np.float32)
-        hurt = np.array(self.speech[half:]) + loudness / 32768
-        return half + SMOOTH // 2 + int(np.argmin(np.convolve(hurt, np.ones(SMOOTH), "valid")))
+        hurt = np.array(self.speech[half:], np.float32) + loudness / np.float32(32768)
+        return half + _weakest(hurt)
 
     def _drop(self, count: int) -> None:
         if count > 0:
@@ -135,3 +155,8 @@ class _Held:
             self.first += count
             del self.frames[:count], self.speech[:count], self.voices[:count]
             self.quiet = min(self.quiet, len(self.frames))
+
+
+def _weakest(hurt: NDArray[np.float32]) -> int:
+    """The middle of the breath that is the least to be cut through."""
+    return SMOOTH // 2 + int(np.argmin(np.convolve(hurt, np.ones(SMOOTH), "valid")))

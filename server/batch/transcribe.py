@@ -1,19 +1,22 @@
 """A whole file → its transcript: read and cut in a thread, asked in parallel, joined in order with true times."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from typing import BinaryIO
 
-from anyio import CapacityLimiter, create_task_group, from_thread, to_thread
+from anyio import CapacityLimiter, create_task_group, to_thread
 
 from ..engines.base import Speech
+from ..speech.agreement import join
+from ..speech.filters import suspicion
 from ..speech.types import RATE, Hypothesis, Samples, Word
 from .decode import decode
 from .split import Hear, Piece, split
 
 IN_AIR = 4  # pieces of one file with the engine at once: enough to hide its latency, and others get their turn
+TURN = 16  # blocks (seconds) a file is read before another gets the thread: 60 ms of one core
+SHORT_S = 30.0  # a piece whose text is not to be believed is left out if it is no longer, else asked for in halves
 LONGEST_PIECE_S = 300.0  # also where an engine takes more: it bounds memory (10 MB a piece) and wins by parallelism
 
 
@@ -57,38 +60,54 @@ async def transcribe(
     """Transcribe a seekable binary file; `publish` gets every segment as soon as it and all before it are there.
 
     `longest` (seconds) is what the engine takes at once, `longest_s` how long the file may be. `limiter` bounds the
-    files that are decoded at once; `hear` is a fresh voice activity detector. Raises what `decode` and `ask` raise.
+    files that are decoded at once, in turns of TURN seconds; `hear` is a fresh voice activity detector. Raises what
+    `decode` and `ask` raise.
     """
-    reading = _Reading(file, longest_s)
-    answers: dict[int, Segment] = {}
+    reading = _Reading(file, hear, min(longest, LONGEST_PIECE_S), longest_s)
+    answers: dict[int, list[Segment]] = {}
     segments: list[Segment] = []
+    told = 0  # pieces whose segments are published
     slots = CapacityLimiter(IN_AIR)
 
     async def request(number: int, piece: Piece) -> None:
+        nonlocal told
         try:
-            answer = await ask(Speech(piece.start, piece.end, piece, language=language, prompt=prompt))
+            answers[number] = await read(piece)
         finally:
             slots.release_on_behalf_of(number)
-        answers[number] = Segment(piece.start, piece.end, answer.text.strip(), answer.words, answer.language)
-        while len(segments) in answers:
-            segments.append(answers.pop(len(segments)))
-            publish(segments[-1])
+        while told in answers:
+            for segment in answers.pop(told):
+                segments.append(segment)
+                publish(segment)
+            told += 1
+
+    async def read(piece: Piece) -> list[Segment]:
+        for hint in dict.fromkeys((prompt, "")):  # once more without the words that may have led it astray
+            answer = await ask(Speech(piece.start, piece.end, piece, language=language, prompt=hint))
+            # In a thread: looking for loops in five minutes of words takes a tenth of a second.
+            if not await to_thread.run_sync(suspicion, answer, piece.voiced, limiter=limiter):
+                return [Segment(piece.start, piece.end, answer.text.strip(), answer.words, answer.language)]
+        if piece.end - piece.start <= SHORT_S:
+            return []
+        first, second = piece.halves()
+        return await read(first) + await read(second)
 
     try:
-        with closing(split(reading.blocks(), hear, min(longest, LONGEST_PIECE_S))) as pieces:
-            async with create_task_group() as tasks:
-                for number in count():
-                    # A slot before the next piece is read: no more than IN_AIR + 1 pieces are ever in memory.
-                    await slots.acquire_on_behalf_of(number)
-                    piece = await to_thread.run_sync(next, pieces, None, limiter=limiter)
-                    if piece is None:
-                        break
-                    tasks.start_soon(request, number, piece)
+        async with create_task_group() as tasks:
+            for number in count():
+                # A slot before the next piece is read: no more than IN_AIR + 1 pieces are ever in memory.
+                await slots.acquire_on_behalf_of(number)
+                piece = await reading.piece(limiter)
+                if piece is None:
+                    break
+                tasks.start_soon(request, number, piece)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # one fault is enough to tell; the others are its like
+    finally:
+        reading.close()
 
     return Transcript(
-        text=" ".join(segment.text for segment in segments if segment.text),
+        text=join([segment.text for segment in segments]),
         language=next((segment.language for segment in segments if segment.language), language),
         duration=reading.seconds,
         segments=tuple(segments),
@@ -96,18 +115,38 @@ async def transcribe(
 
 
 class _Reading:
-    """The decoded file, and how much of it was read."""
+    """A file that is read a turn at a time, and how much of it was."""
 
-    def __init__(self, file: BinaryIO, longest_s: float) -> None:
+    def __init__(self, file: BinaryIO, hear: Hear, longest: float, longest_s: float) -> None:
         self._count = 0  # samples
-        self._blocks = decode(file, longest_s=longest_s)
+        self._pieces = split(self._counted(decode(file, longest_s=longest_s)), hear, longest)
+        self._ended = False
 
     @property
     def seconds(self) -> float:
         return self._count / RATE
 
-    def blocks(self) -> Iterator[Samples]:
-        for block in self._blocks:
-            from_thread.check_cancelled()  # a long silence gives no piece, and must not outlive its request
+    async def piece(self, limiter: CapacityLimiter) -> Piece | None:
+        """The next piece; None at the end. After each turn other files get the thread, and who has gone is noticed."""
+        piece = None
+        while piece is None and not self._ended:
+            piece = await to_thread.run_sync(self._turn, limiter=limiter)
+        return piece
+
+    def _turn(self) -> Piece | None:
+        for _ in range(TURN):
+            try:
+                if piece := next(self._pieces):
+                    return piece
+            except StopIteration:
+                self._ended = True
+                break
+        return None
+
+    def close(self) -> None:
+        self._pieces.close()
+
+    def _counted(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
+        for block in blocks:
             self._count += len(block)
             yield block

@@ -29,7 +29,8 @@ def silence(seconds: float) -> np.ndarray:
 
 def pieces_of(*parts: np.ndarray, longest: float = 30, block: int = 7001):
     whole = np.concatenate(parts)
-    return list(split((whole[at : at + block] for at in range(0, len(whole), block)), hear, longest))
+    read = split((whole[at : at + block] for at in range(0, len(whole), block)), hear, longest)
+    return [piece for piece in read if piece]
 
 
 def test_a_short_file_is_one_piece_with_a_little_silence_around():
@@ -88,6 +89,24 @@ def test_all_speech_is_in_exactly_one_piece(lengths, longest, block):
         heard[at : at + len(piece.pcm)] += piece.samples()
     assert np.abs(heard[: len(whole)] - whole).max() < 1e-4
     assert [piece.start for piece in pieces] == sorted(piece.start for piece in pieces)
+
+
+def test_a_long_silence_may_be_left_after_every_block():
+    blocks = iter([silence(1)] * 100)
+    assert next(split(blocks, hear, 30)) is None and len(list(blocks)) == 99
+
+
+def test_a_piece_knows_how_long_somebody_speaks_in_it():
+    (piece,) = pieces_of(silence(5), speech(1), silence(1), speech(1), silence(5))
+    assert piece.voiced == pytest.approx(2, abs=0.1)
+
+
+def test_the_halves_of_a_piece_meet_in_the_pause_and_are_all_of_it():
+    (piece,) = pieces_of(speech(8), silence(0.5), speech(6))
+    first, second = piece.halves()
+    assert first.start == piece.start and 8 < first.end < 8.5 and second.start == first.end
+    assert np.concatenate([first.pcm, second.pcm]).tolist() == piece.pcm.tolist()
+    assert first.voiced + second.voiced == pytest.approx(piece.voiced)
 
 
 def test_a_piece_is_a_wav_file_for_engines_that_want_one():

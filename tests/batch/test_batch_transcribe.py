@@ -107,6 +107,45 @@ async def test_answers_in_any_order_are_published_in_the_files():
     assert tuple(published) == transcript.segments
 
 
+async def test_scripts_without_spaces_are_joined_without():
+    said = {5: "今日は", 10: "いい天気", 15: "ですね。", 20: "OK?"}
+
+    async def ask(speech):
+        return Hypothesis(said[round(speech.end / 5) * 5])
+
+    assert (await text_of(file_of(2, 2, 2, 2), ask)).text == "今日はいい天気ですね。 OK?"
+
+
+async def test_a_loop_is_asked_for_again_without_the_prompt():
+    async def ask(speech):
+        return Hypothesis("and so " * 30 if speech.prompt else "and so on")
+
+    assert (await text_of(file_of(4), ask, prompt="and so")).text == "and so on"
+
+
+async def test_what_nobody_can_have_said_is_left_out():
+    asked = []
+
+    async def ask(speech):
+        asked.append(speech.prompt)
+        return Hypothesis("and so " * 30) if speech.start < 5 else await one_word(speech)
+
+    transcript = await text_of(file_of(4, 2), ask, prompt="names")
+    assert transcript.text == "12" and [segment.text for segment in transcript.segments] == ["12"]
+    assert asked == ["names", "", "names"] or asked == ["names", "names", ""]
+
+
+async def test_a_loop_in_a_long_piece_takes_only_its_own_part_away():
+    async def ask(speech):
+        looping = speech.start < 10 and speech.end > 5
+        return Hypothesis("so " * 400 if looping else f"{speech.start:.0f} ", language="en")
+
+    transcript = await text_of(file_of(100), ask, longest=200.0)
+    starts = [segment.start for segment in transcript.segments]
+    assert starts == sorted(starts) and 20 < starts[0] < 40
+    assert transcript.segments[-1].end == pytest.approx(103, abs=0.1)
+
+
 async def test_only_a_few_pieces_are_with_the_engine_at_once():
     in_air, most, full = 0, 0, Event()
 
@@ -138,6 +177,30 @@ async def test_a_damaged_file_is_told_and_so_is_one_that_is_too_long():
         await text_of(io.BytesIO())
     with pytest.raises(AudioTooLarge):
         await text_of(file_of(2, 2), longest_s=7)
+
+
+async def test_a_file_of_silence_lets_others_have_the_thread():
+    limiter = CapacityLimiter(1)
+    heard = 0
+
+    def slow_hear(samples):
+        nonlocal heard
+        heard += len(samples)
+        anyio.from_thread.run_sync(begun.set)
+        return hear(samples)
+
+    begun = Event()
+    with fail_after(20):
+        async with create_task_group() as tasks:
+
+            async def long_file():
+                await transcribe(file_of(*[0] * 200), one_word, slow_hear, limiter=limiter, longest=30, longest_s=3600)
+
+            tasks.start_soon(long_file)
+            await begun.wait()
+            assert (await text_of(file_of(2), limiter=limiter)).text == "5"
+            assert heard < 200 * RATE
+            tasks.cancel_scope.cancel()
 
 
 async def test_who_goes_away_stops_the_reading():
