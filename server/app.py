@@ -35,7 +35,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         async with Pool(chosen, concurrency) as pool:
             app.state.service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
-                policy(settings, chosen), limits(settings), settings.temp_dir,
+                CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
+                settings.temp_dir,
             )  # fmt: skip
             yield
 

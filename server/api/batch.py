@@ -60,7 +60,8 @@ async def _answer(form: FormData, state: Service) -> Response:
     key = new_id("upload")
 
     async def ask(speech: Speech) -> Hypothesis:
-        return await state.pool.transcribe(key, speech)
+        async with state.file_calls:
+            return await state.pool.transcribe(key, speech)
 
     try:
         transcript = await transcribe(

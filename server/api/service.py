@@ -33,6 +33,7 @@ class Service:
     vad: ort.InferenceSession
     cpu: CapacityLimiter  # threads that decode live sound; engines have their own
     files: CapacityLimiter  # threads that decode files, fewer than cores: live captions come first
+    file_calls: CapacityLimiter  # requests of files that are with the engine; the other half is for live captions
     policy: Policy
     limits: Limits
     folder: Path
