@@ -17,8 +17,9 @@ from .audio.ingest import Gap, Heard, Ingest, Splice
 from .engines.base import EngineError, Speech
 from .engines.pool import Pool
 from .errors import SottoError
-from .speech.session import Action, Missing, Publish, Session, Transcribe
+from .speech.session import Action, Missing, Publish, Session
 from .speech.types import Caption, Frame
+from .speech.utterance import Transcribe
 
 log = logging.getLogger("sotto")
 

@@ -5,7 +5,7 @@ calls the next one. Time is media time, so a test of an hour of speech takes no 
 """
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from .agreement import Draft, join, tokenise
 from .endpointer import Edge, Endpointer, State
 from .filters import suspicion
 from .types import FRAME_S, Caption, Frame, Hypothesis, Kind, Word
+from .utterance import Piece, Transcribe, Utterance
 
 SENTENCE_END = tuple(".?!。？！…")
 FIRST_PARTIAL = 0.5  # seconds after the onset
@@ -31,22 +32,6 @@ JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
 FINALS_SHARE = 1.0  # of the cost: every second of speech is in a final
 COMFORT = 15.0  # seconds of credit with which partials need not be spared
 COST_START = 10.0  # seconds of credit, so that the first utterance of a session has its partials
-
-
-@dataclass(frozen=True, slots=True)
-class Transcribe:
-    """Ask an engine for what is said from `start` to `end`; `known` was said first and is not to be said again."""
-
-    utterance: int
-    start: float
-    end: float
-    kind: Kind
-    language: str | None = None  # None: the engine finds out
-    prompt: str = ""
-    known: tuple[int, ...] = ()
-    previous: Hypothesis | None = None
-    expected: str = ""  # what the answer will probably begin with
-    base: int = 0  # what is not known begins with this agreed word of the utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +69,6 @@ class Policy:
     piece: float = 3.0
     cut_after: float = 12.0
     cut_at: float = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Speech up to a pause, read with care: it is not read again."""
-
-    start: float
-    end: float
-    answer: Hypothesis
-
-
-@dataclass(slots=True)
-class Utterance:
-    """Speech between two endpoints: growing, or waiting for its last words.
-
-    At its pauses it falls into pieces. `start`, `base`, `previous` and `voiced` are those of the piece that is open;
-    the draft and the caption are of all.
-    """
-
-    number: int
-    onset: float
-    began: float  # where its audio begins
-    start: float  # where the open piece's audio begins
-    pieces: list[Piece] = field(default_factory=list)
-    base: int = 0  # words of the draft before the open piece
-    cut_in: bool = False  # it began at a cut through speech, not at a silence
-    cut_out: bool = False  # it ended at one
-    voice_end: float = 0.0
-    end: float = 0.0  # where its audio ends, once it has ended
-    voiced: float = 0.0
-    draft: Draft = field(default_factory=Draft)
-    previous: Hypothesis | None = None  # the newest answer about the open piece
-    newest: float = 0.0  # end of the newest window that was answered
-    asked: float = 0.0  # end of the newest window that was asked for
-    shown: Caption | None = None
-    paused: float = 0.0  # end of the voice at the latest pause that was asked about
-    early: Transcribe | None = None  # the latest request at a pause, …
-    early_voiced: float = 0.0  # … what was voiced by then, …
-    early_answer: Hypothesis | None = None  # … and its answer
-    awaited: Transcribe | None = None  # the request whose answer will complete the final
-    final: Caption | None = None  # decided; its turn to be published may come later
-
-    def covers(self, request: Transcribe | None) -> bool:
-        """Whether the request holds everything that was said in the open piece."""
-        return request is not None and request.end >= self.voice_end
-
-    @property
-    def is_read(self) -> bool:
-        """Whether everything that was said was read with care."""
-        if self.pieces and self.pieces[-1].end >= min(self.voice_end, self.end or self.voice_end):
-            return True
-        return self.early_answer is not None and self.covers(self.early)
 
 
 class Session:
@@ -212,7 +145,7 @@ class Session:
             return self._decide(utterance, answer)
         newest = request.end > utterance.newest
         actions = self._show(utterance, request, answer)
-        if utterance.early is request:
+        if utterance.early is request and utterance is self._current:
             utterance.early_answer = answer
             if newest and request.end - utterance.start >= self.policy.piece:
                 self._close_piece(utterance, request.end, answer)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.speech.session import Missing, Policy, Publish, Session, Transcribe
+from server.speech.session import Missing, Policy, Publish, Session
 from server.speech.types import FRAME_S, Frame, Hypothesis, Kind, Word
+from server.speech.utterance import Transcribe
 
 LOUD = np.full(512, 0.1, np.float32)
 
@@ -402,6 +403,17 @@ def test_an_engine_that_fails_at_a_pause_is_not_asked_again_before_there_is_more
     story.session.failed(early)
     assert story.silence(0.3) == []
     assert [r.kind for r in asked(story.silence(0.3))] == [Kind.FINAL]
+
+
+def test_an_early_answer_that_comes_after_the_end_does_not_double_what_the_final_says():
+    story = Story(piece=0.5)
+    [partial] = story.say(1)
+    story.answer(partial, "one two")
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    story.say(0.3)
+    [final] = story.session.finish()
+    assert story.answer(early, "one two") == []
+    assert shown(story.answer(final, "one two three")) == [("one two three", "", True)]
 
 
 def test_speech_without_a_text_is_told():
