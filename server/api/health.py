@@ -16,8 +16,10 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """503 while the server is being stopped."""
+    """What the engine is and knows; 503 while the server is being stopped."""
     state = service(request)
     if state.draining:
         return JSONResponse({"status": "draining"}, 503)
-    return JSONResponse({"status": "ready", "engine": state.pool.engine.name, "sessions": len(state.sessions)})
+    engine = state.pool.engine
+    about = {"engine": engine.name, "languages": engine.languages and sorted(engine.languages), "paid": engine.paid}
+    return JSONResponse({"status": "ready", **about, "sessions": len(state.sessions)})

@@ -11,7 +11,8 @@ async def test_alive_and_ready():
     async with serving() as site:
         assert (await site.client.get("/healthz")).json() == {"status": "ok"}
         ready = await site.client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "engine": "counts", "sessions": 0})
+        about = {"engine": "counts", "languages": ["de", "en"], "paid": False}
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", **about, "sessions": 0})
         async with site.open() as socket:
             await socket.receive_text()
             assert (await site.client.get("/readyz")).json()["sessions"] == 1
