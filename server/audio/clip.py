@@ -39,6 +39,6 @@ def mux(track: Track, packets: list[tuple[float, bytes]]) -> Clip:
         for time, data in packets:
             packet = av.Packet(data)
             packet.stream, packet.time_base = stream, base
-            packet.pts = packet.dts = round((time - start) / base)
+            packet.pts = packet.dts = round((time - start) * rate)
             container.mux(packet)
     return Clip(file.getvalue(), suffix, start)
