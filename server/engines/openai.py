@@ -78,8 +78,9 @@ class OpenAI:
         self._folder = folder
         self._account = {"api_key": api_key or "none", "base_url": base_url}  # servers without keys ignore it
         self._tls = httpx2.create_ssl_context()  # made once: it reads all certificates
-        self._idle: list[_Line] = []  # append and pop are atomic
+        self._deadlines = _Deadlines()
         self._closed = False
+        self._idle: list[_Line] = []  # append and pop are atomic
 
     def transcribe(self, speech: Speech) -> Hypothesis:
         """One upload, one answer. Raises EngineError."""
@@ -107,21 +108,19 @@ class OpenAI:
             self._idle.pop().close()
 
     def _post(self, fields: dict[str, Any], seconds: float) -> bytes:
-        with self._line() as line, line.deadline(seconds) as late:
+        with self._line() as line, self._deadlines.within(seconds, line):
             timeout = httpx2.Timeout(seconds, connect=min(CONNECT_S, seconds))
             try:
                 body = bytearray()
-                with line.client.audio.transcriptions.with_streaming_response.create(
-                    **fields, timeout=timeout
-                ) as answer:
+                with line.create(**fields, timeout=timeout) as answer:
                     for chunk in answer.iter_bytes():
                         body += chunk
                         if len(body) > MAX_ANSWER:
                             raise EngineError(f"the answer is larger than {MAX_ANSWER} bytes", retryable=False)
-                if not late.is_set():  # a cut connection may look like the end of the answer
+                if not line.cut:  # a cut connection may look like the end of the answer
                     return bytes(body)
             except (openai.OpenAIError, httpx2.HTTPError) as error:
-                if not late.is_set():
+                if not line.cut:
                     raise _engine_error(error) from error
             raise EngineError(f"no whole answer within {seconds:g} s")
 
@@ -150,40 +149,64 @@ class _Line:
 
     def __init__(self, account: dict[str, Any], tls: Any) -> None:
         limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
-        http = openai.DefaultHttpxClient(limits=limits, verify=tls, event_hooks={"request": [self._watch]})
-        self.client = openai.OpenAI(**account, max_retries=0, http_client=http)
-        self.cut = False
+        http = openai.DefaultHttpxClient(limits=limits, verify=tls, event_hooks={"request": [self._prepare]})
+        client = openai.OpenAI(**account, max_retries=0, http_client=http)
+        self.create = client.audio.transcriptions.with_streaming_response.create
+        self.close = client.close
+        self.cut = False  # the call had no time left; the line is of no use any more
         self._stream: Any = None
 
-    @contextmanager
-    def deadline(self, seconds: float) -> Iterator[threading.Event]:
-        """Shut the connection down when `seconds` are over; the event tells that it happened."""
-        late = threading.Event()
-        timer = threading.Timer(seconds, self._shut, [late])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield late
-        finally:
-            timer.cancel()
+    def shut(self) -> None:
+        """End the call that is under way, from any thread."""
+        self.cut = True
+        if self._stream:
+            with suppress(OSError):  # closed meanwhile
+                # Only the TCP part: SSLSocket.shutdown would take the TLS state away from under the reading thread.
+                socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        self.client.close()
-
-    def _watch(self, request: httpx2.Request) -> None:
+    def _prepare(self, request: httpx2.Request) -> None:
         request.extensions["trace"] = self._notice
 
     def _notice(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._stream = info["return_value"]
 
-    def _shut(self, late: threading.Event) -> None:
-        self.cut = True
-        late.set()
-        if self._stream:
-            with suppress(OSError):  # closed meanwhile
-                # Only the TCP part: SSLSocket.shutdown would take the TLS state away from under the reading thread.
-                socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+class _Deadlines:
+    """Shuts lines whose calls have had their time. One thread for all of them, while there are calls."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[_Line, float] = {}  # by time.monotonic()
+        self._next: float | None = None  # when the thread looks again; None: there is no thread
+
+    @contextmanager
+    def within(self, seconds: float, line: _Line) -> Iterator[None]:
+        """Shut `line` when `seconds` are over; never after the block."""
+        due = time.monotonic() + seconds
+        with self._changed:
+            if self._next is None:
+                threading.Thread(target=self._watch, name="sotto-deadlines", daemon=True).start()
+            elif due < self._next:
+                self._changed.notify()
+            self._next = due if self._next is None else min(due, self._next)
+            self._due[line] = due
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._due.pop(line, None)
+
+    def _watch(self) -> None:
+        with self._changed:
+            while self._due:
+                self._next = min(self._due.values())
+                self._changed.wait(max(0.0, self._next - time.monotonic()))
+                now = time.monotonic()
+                for line in [line for line, due in self._due.items() if due <= now]:
+                    del self._due[line]
+                    line.shut()
+            self._next = None
 
 
 def _engine_error(error: Exception) -> EngineError:

@@ -141,6 +141,18 @@ def test_a_server_that_drips_does_not_hold_the_thread(upstream: Upstream, folder
     assert time.monotonic() - began < 2.0
 
 
+def test_every_call_has_its_own_deadline(upstream: Upstream, folder: str) -> None:
+    upstream.script("drip", "drip", "drip")
+    began = time.monotonic()
+    with ThreadPoolExecutor(3) as threads, closing(OpenAI("k", upstream.url, folder=folder)) as engine:
+        calls = [threads.submit(engine.transcribe, FIRST.speech(timeout=seconds)) for seconds in (30, 0.6, 0.3)]
+        for call, limit in ((calls[2], "0.3"), (calls[1], "0.6")):
+            with pytest.raises(EngineError, match=f"within {limit} s"):
+                call.result(10)
+        assert not calls[0].done() and time.monotonic() - began < 5.0  # the longest is still under way
+        upstream.stopping.set()
+
+
 def test_nobody_listening_may_be_tried_again(folder: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
