@@ -80,7 +80,8 @@ class OpenAI:
         self._tls = httpx2.create_ssl_context()  # made once: it reads all certificates
         self._deadlines = _Deadlines()
         self._closed = False
-        self._idle: list[_Line] = []  # append and pop are atomic
+        # append and pop are atomic; the first is made now: it makes the SDK import the half that it puts off
+        self._idle: list[_Line] = [_Line(self._account, self._tls)]
 
     def transcribe(self, speech: Speech) -> Hypothesis:
         """One upload, one answer. Raises EngineError."""
