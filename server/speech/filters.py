@@ -6,7 +6,7 @@ Each check wants evidence beside the text: people do say "no, no, no" and "thank
 import re
 from collections.abc import Sequence
 
-from .agreement import tokenise
+from .agreement import tokenise, write
 from .types import Hypothesis
 
 FASTEST = 7.0  # words per voiced second; the fastest speakers reach 5 to 6 for a moment
@@ -47,13 +47,26 @@ def suspicion(hypothesis: Hypothesis, voiced: float) -> str | None:
 
 def loop(keys: Sequence[str]) -> int:
     """How often the most repeated run of words stands behind itself (1: nothing is repeated)."""
-    most = 1
+    return _loop(keys)[0]
+
+
+def unlooped(hypothesis: Hypothesis) -> Hypothesis | None:
+    """What was said before an engine fell into a loop, with the loop's words once; None where there is no loop."""
+    tokens = tokenise(hypothesis)
+    times, end = _loop([t.key for t in tokens])
+    return Hypothesis(write(tokens[:end]), language=hypothesis.language) if times >= 3 else None
+
+
+def _loop(keys: Sequence[str]) -> tuple[int, int]:
+    """The most repeated run: how often, and where its first occurrence ends."""
+    most, end = 1, len(keys)
     for size in range(1, len(keys) // 3 + 1):
         run = 0  # words in a row that equal the word `size` before them
         for i in range(size, len(keys)):
             run = run + 1 if keys[i] == keys[i - size] else 0
-            most = max(most, run // size + 1)
-    return most
+            if run // size + 1 > most:
+                most, end = run // size + 1, i - run + 1
+    return most, end
 
 
 def _weak(hypothesis: Hypothesis) -> bool:

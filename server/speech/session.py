@@ -11,7 +11,7 @@ import numpy as np
 
 from .agreement import Draft, join, tokenise
 from .endpointer import Edge, Endpointer, State
-from .filters import suspicion
+from .filters import suspicion, unlooped
 from .types import FRAME_S, Caption, Frame, Hypothesis, Kind, Word
 from .utterance import Piece, Transcribe, Utterance
 
@@ -140,7 +140,7 @@ class Session:
             return []
         answer = _within(answer, utterance)
         if suspicion(answer, utterance.voiced) or (request.known and _skips(answer, utterance)):
-            return self._distrust(utterance, request)
+            return self._distrust(utterance, request, answer)
         if utterance.awaited is request:
             return self._decide(utterance, answer)
         newest = request.end > utterance.newest
@@ -285,7 +285,7 @@ class Session:
         follower = utterance.start
         for piece in reversed((self._read if gapless else []) + utterance.pieces):
             near = follower - piece.end <= CONTEXT_GAP and utterance.start - piece.start <= self.policy.context
-            if not near or end - piece.start > most:
+            if not near or end - piece.start > most or not piece.answer.tokens:
                 break
             pieces.insert(0, piece)
             follower = piece.start
@@ -416,8 +416,11 @@ class Session:
             return []
         return [Publish(caption)]
 
-    def _distrust(self, utterance: Utterance, request: Transcribe) -> list[Action]:
-        """A loop or a phantom: never shown, never a prompt. A final is asked for once more, by itself."""
+    def _distrust(self, utterance: Utterance, request: Transcribe, answer: Hypothesis) -> list[Action]:
+        """A loop or a phantom: never shown, never a prompt. A final is asked for once more, by itself.
+
+        Where that is no better, what was said before the loop is all there is.
+        """
         if request.kind is Kind.PARTIAL:
             return []
         self._said = ""
@@ -427,7 +430,7 @@ class Session:
         if utterance.awaited is not request:
             return []
         if not (request.prompt or request.known):
-            return self._decide(utterance, None)
+            return self._decide(utterance, None if utterance.shown else unlooped(answer))
         return [self._final(utterance, alone=True)]
 
 

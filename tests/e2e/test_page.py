@@ -108,7 +108,8 @@ def test_speech_grows_into_captions_and_ends_as_a_text_file(visit: Visit) -> Non
     assert len(grown) >= 3
     assert page.locator("#partials p").count() == 0
     assert word_error_rate(page) <= FEW_ERRORS
-    expect(page.locator("#engine")).to_contain_text("recorded")
+    expect(page.locator("#state")).to_have_text("Done")
+    expect(page.locator("#engine")).to_have_text("moonshine tiny-en")  # free: nothing about seconds and money
 
     lines = page.locator("#finals p").all_inner_texts()
     with page.expect_download() as download:
@@ -157,9 +158,35 @@ def test_a_socket_that_dies_in_mid_speech_is_told_and_loses_no_word(visit: Visit
     expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
 
 
+def engine_is(**about: object) -> "Callable[[Page], None]":
+    """Another engine, as far as the page can know before somebody speaks."""
+    return lambda page: page.route("**/readyz", lambda route: route.fulfill(json={"status": "ready", **about}))
+
+
+def test_the_only_language_is_told_and_no_choice(visit: Visit) -> None:
+    page = visit()
+    expect(page.locator("#only-language")).to_have_text("Language: English")
+    expect(page.locator("#language")).to_be_hidden()
+
+
+def test_only_languages_the_engine_knows_are_offered(visit: Visit) -> None:
+    page = visit(prepare=engine_is(languages=["de", "en", "haw"], paid=False))
+    assert page.locator("#language option").all_inner_texts() == ["Auto-detect", "Deutsch", "English"]
+    expect(page.locator("#only-language")).to_be_hidden()
+
+
+def test_what_a_paid_engine_was_sent_is_told_at_the_end(visit: Visit) -> None:
+    page = visit(prepare=engine_is(languages=None, paid=True))
+    page.click("#button")
+    expect(page.locator("#clock")).to_have_text("0:02", timeout=STEP_MS)
+    page.click("#button")
+    wait_for_state(page, "done")
+    expect(page.locator("#engine")).to_have_text(re.compile(r"^0:0\d recorded, 0:0\d billed$"))
+
+
 @pytest.mark.parametrize("init", ["", "delete window.WebSocket"], ids=["live", "posted"])
 def test_a_language_the_engine_does_not_know_is_told_with_what_to_do(visit: Visit, init: str) -> None:
-    page = visit(init=init)
+    page = visit(init=init, prepare=engine_is(languages=None, paid=False))  # the server was restarted with another one
     page.select_option("#language", "de")
     page.click("#button")
     if init:
@@ -168,6 +195,89 @@ def test_a_language_the_engine_does_not_know_is_told_with_what_to_do(visit: Visi
     wait_for_state(page, "trouble")
     expect(page.locator("#notice")).to_contain_text("Choose another language, then try again.")
     expect(page.locator("#resend")).to_be_hidden()
+
+
+def slow_engine(page: "Page") -> "Callable[[str], None]":
+    """The clock is the test's, and the server answers to stop only what the test lets it say."""
+    routes: list[WebSocketRoute] = []
+
+    def after_stop_nothing(route: "WebSocketRoute") -> None:
+        routes.append(route)
+        upstream = route.connect_to_server()
+        route.on_message(lambda said: upstream.send(said) if '"stop"' not in str(said) else None)
+
+    page.clock.install()
+    page.route_web_socket("**/api/captions*", after_stop_nothing)
+    return lambda said: routes[0].send(said)
+
+
+def speak_and_stop(page: "Page") -> None:
+    page.click("#button")
+    expect(page.locator("#partials")).not_to_be_empty()
+    page.click("#button")
+    wait_for_state(page, "finishing")
+    page.clock.run_for(4_000)
+    wait_for_state(page, "waiting")
+
+
+def test_a_slow_engine_is_waited_for_as_long_as_the_server_says_anything(visit: Visit) -> None:
+    server_says = lambda said: None  # noqa: E731
+
+    def prepare(page: "Page") -> None:
+        nonlocal server_says
+        server_says = slow_engine(page)
+
+    page = visit(prepare=prepare)
+    speak_and_stop(page)
+    expect(page.locator("#state")).to_have_text("Waiting for the engine")
+    for _ in range(3):
+        page.clock.run_for(120_000)
+        server_says('{"type":"warning","code":"engine.delayed","message":"slow","lag_s":120}')
+        expect(page.locator("#notice")).to_be_hidden()
+    wait_for_state(page, "waiting")
+    server_says('{"type":"final","offset":1,"utterance":1,"start":0,"end":1,"text":"It was.","words":[]}')
+    server_says('{"type":"done","audio_s":1,"spoken_s":1,"billed_s":1,"finals":1}')
+    wait_for_state(page, "done")
+    expect(page.locator("#finals")).to_contain_text("It was.")
+
+
+def test_a_server_that_says_nothing_for_two_minutes_is_sent_the_recording(visit: Visit) -> None:
+    page = visit(prepare=slow_engine)
+    speak_and_stop(page)
+    page.clock.run_for(120_000)
+    wait_for_state(page, "waiting")
+    page.clock.run_for(10_000)
+    wait_for_state(page, "done")
+    expect(page.locator("#finals")).to_contain_text("It was", ignore_case=True)
+
+
+def test_who_stops_waiting_keeps_the_words_and_may_send_the_recording(visit: Visit) -> None:
+    page = visit(prepare=slow_engine)
+    speak_and_stop(page)
+    expect(page.locator("#button")).to_have_text("Stop waiting")
+    page.click("#button")
+    wait_for_state(page, "trouble")
+    expect(page.locator("#finals")).not_to_be_empty()
+    expect(page.locator("#notice")).to_contain_text("The last words did not come")
+    page.click("#resend")
+    wait_for_state(page, "done")
+
+
+def test_captions_that_run_late_are_told_until_they_do_not(visit: Visit) -> None:
+    routes: list[WebSocketRoute] = []
+
+    def keep(route: "WebSocketRoute") -> None:
+        route.connect_to_server()
+        routes.append(route)
+
+    page = visit(prepare=lambda page: page.route_web_socket("**/api/captions*", keep))
+    page.click("#button")
+    wait_for_state(page, "listening")
+    late = '{"type":"warning","code":"engine.delayed","message":"…","lag_s":%s}'
+    routes[0].send(late % 2.5)
+    expect(page.locator("#notice")).to_contain_text("running late")
+    routes[0].send(late % 0)
+    expect(page.locator("#notice")).to_be_hidden()
 
 
 def test_a_denied_microphone_is_told_with_what_to_do(speaking: "Browser", server: str) -> None:
@@ -185,7 +295,9 @@ def test_only_finals_are_read_aloud_and_the_button_is_reached_by_keyboard(visit:
     page = visit(viewport=PHONE, color_scheme="dark", reduced_motion="reduce")
     assert page.eval_on_selector_all("[aria-live]", "found => found.map((one) => one.id)") == ["finals"]
     assert page.locator("#finals #partials, #partials #finals").count() == 0
-    for _ in range(3):  # captions, language, button
+    assert page.get_by_role("status").text_content() == "Ready"  # the state, without the clock
+    expect(page.locator("#only-language")).to_be_visible()
+    for _ in range(2):  # captions, button
         page.keyboard.press("Tab")
     expect(page.locator("#button")).to_be_focused()
     assert_nothing_is_wider_than_the_screen(page)

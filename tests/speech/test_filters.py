@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.speech.filters import loop, suspicion
+from server.speech.filters import loop, suspicion, unlooped
 from server.speech.types import Hypothesis
 
 
@@ -56,3 +56,9 @@ def test_how_often_a_run_repeats():
     assert loop("a b c".split()) == 1
     assert loop("a b a b a b".split()) == 3
     assert loop("x a a a a y".split()) == 4
+
+
+def test_what_was_said_before_a_loop_is_kept():
+    said = unlooped(Hypothesis("It was the age of wisdom. And then, and then, and then, and then"))
+    assert said and said.text == "It was the age of wisdom. And then,"
+    assert unlooped(Hypothesis("It was the age of wisdom.")) is None

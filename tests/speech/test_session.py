@@ -361,6 +361,13 @@ def test_a_language_that_changes_is_not_taken_for_granted():
         assert speak_in(story, language, 4).language is None
 
 
+def test_an_engine_that_loops_again_and_again_does_not_take_away_what_came_before():
+    story = Story(partials=False)
+    story.say(4)
+    [final] = story.session.finish()
+    assert shown(story.answer(final, "hello world " + "and so " * 12)) == [("hello world and so", "", True)]
+
+
 def test_memory_does_not_grow_with_the_session():
     story = Story(partials=False)
     for _ in range(300):
