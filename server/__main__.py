@@ -1,8 +1,14 @@
 """`sotto`, or `python -m server`: start the server."""
 
+import asyncio
+import gc
 import logging.config
+import os
+import signal
 import sys
+import tempfile
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -54,9 +60,13 @@ def problems(error: ValidationError) -> list[str]:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    with workdir(settings.temp_dir) as folder:
+    """Serve until SIGINT or SIGTERM; then nothing is left behind, and the process ends with 0."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until uvicorn listens to it
+    with suppress(KeyboardInterrupt), workdir(settings.temp_dir) as folder:
+        tempfile.tempdir = str(folder)  # of uploads, too
         run(settings.model_copy(update={"temp_dir": folder}))
+    logging.shutdown()
+    os._exit(0)  # Python would wait for the threads in which engines still work, and they cannot be ended
 
 
 def run(settings: Settings) -> None:
@@ -64,13 +74,16 @@ def run(settings: Settings) -> None:
 
     from .app import create_app, make_engine
     from .engines.base import EngineError
+    from .shutdown import Server
 
+    try_to_listen(settings.host, settings.port)
     try:
         engine = make_engine(settings)
     except EngineError as error:
         refuse(str(error))
+    app = create_app(settings, engine)
     config = uvicorn.Config(
-        create_app(settings, engine),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -78,8 +91,25 @@ def run(settings: Settings) -> None:
         ws="websockets-sansio",
         ws_max_size=8 * settings.max_message_bytes,  # the server's own, smaller limit can say why
         ws_per_message_deflate=False,  # audio does not deflate, and a compressor costs 300 kB a socket
+        ws_ping_timeout=settings.idle_s + 20,  # who is silent is told so first; this is for who sends and never reads
+        timeout_graceful_shutdown=1,  # everybody had time to finish before
     )
-    uvicorn.Server(config).run()
+    gc.freeze()  # what is loaded stays: looking for garbage in it would stop every session for 40 to 90 ms
+    Server(config, app).run()
+
+
+def try_to_listen(host: str, port: int) -> None:
+    """Refuse an address that is taken before an engine is loaded."""
+
+    async def listen() -> None:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+        server.close()
+
+    try:
+        asyncio.run(listen())
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        refuse(f"SOTTO_PORT: cannot listen on port {port} of {host}: {reason}")
 
 
 def log_config(level: str) -> dict[str, Any]:

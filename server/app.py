@@ -99,4 +99,6 @@ def limits(settings: Settings) -> Limits:
         max_backlog_bytes=settings.max_backlog_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         max_upload_s=settings.max_upload_h * 3600,
+        max_uploads=settings.max_uploads,
+        drain_s=settings.drain_s,
     )

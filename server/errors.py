@@ -13,7 +13,7 @@ class SottoError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     close: ClassVar[int] = 1011
-    retryable: ClassVar[bool] = False
+    retryable: bool = False  # of the class; one error may know better
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     """Largest file for POST /api/transcribe."""
     max_upload_h: float = Field(12, gt=0)
     """Longest audio in such a file, in hours."""
+    max_uploads: int = Field(8, ge=1)
+    """Such files at once."""
+    drain_s: float = Field(10, ge=0)
+    """Seconds that sessions and uploads have to come to an end when the server is being stopped."""
 
     temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where the recordings of running sessions lie; they are deleted when the session ends."""

@@ -203,7 +203,7 @@ def test_every_warning_is_documented():
 
 def test_the_limits_are_the_defaults():
     shown = {"1 MB (2²⁰ bytes)": 2**20, "8 MB": 2**23, "4 hours": 14_400, "60 s": 60, "500": 500}
-    shown |= {"200 MB": 200_000_000, "12 hours": 12}
+    shown |= {"200 MB": 200_000_000, "12 hours": 12, "8": 8, "10 s": 10}
     documented = {names(setting)[0]: shown[default] for _, setting, default in table("what is bounded")}
     assert documented == {name: getattr(SHIPPED, name.removeprefix("SOTTO_").lower()) for name in documented}
 

@@ -1,8 +1,9 @@
 """POST /api/transcribe: a whole file, for scripts and for browsers whose WebSocket is blocked."""
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -14,12 +15,13 @@ from starlette.types import Message, Receive, Scope, Send
 from ..audio.vad import Vad
 from ..batch.transcribe import Transcript, transcribe
 from ..engines.base import EngineError, Speech
-from ..errors import AudioTooLarge, EngineUnavailable, RequestInvalid
+from ..errors import AudioTooLarge, Draining, EngineUnavailable, IdleTimeout, Overloaded, RequestInvalid, SottoError
 from ..speech.types import Hypothesis
 from . import formats, messages
 from .errors import response
-from .service import Service, new_id, service
+from .service import STOPPED, Service, new_id, service
 
+BODY_S = 30.0  # seconds in which some of a body must come
 LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, before its connection is cut
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
 
@@ -39,13 +41,59 @@ log = logging.getLogger("sotto")
 async def transcribe_file(request: Request) -> Response:
     """Multipart field `file`; optional `language`, `prompt` and `format`."""
     state = service(request)
-    try:
+    if state.draining:
+        return Refusal(Draining(STOPPED))
+
+    async def answer() -> Response:
         async with bounded(request, state.limits.max_upload_bytes).form(max_files=1, max_fields=20) as form:
-            return await _answer(form, state)
-    except TooMuch as fault:
+            return await beside(disconnect(request), _answer(form, state))
+
+    try:
+        with admitted(state):
+            return await beside(state.stopped(), answer())
+    except (TooMuch, Overloaded) as fault:
         return Refusal(fault)
+    except (IdleTimeout, Draining) as fault:
+        refused = response(fault)
+        refused.headers["Connection"] = "close"  # what is left of the body would be read as the next request
+        return refused
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
+
+
+@contextmanager
+def admitted(state: Service) -> Iterator[None]:
+    """One of the uploads under way. Raises Overloaded."""
+    if state.uploads >= state.limits.max_uploads:
+        raise Overloaded(f"{state.limits.max_uploads} files are being transcribed", retry_after_s=5)
+    state.uploads += 1
+    try:
+        yield
+    finally:
+        state.uploads -= 1
+
+
+async def beside(watch: Awaitable[NoReturn], work: Awaitable[Response]) -> Response:
+    """What `work` returns, unless it or `watch` raises before."""
+
+    async def watching() -> None:
+        await watch
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watching)
+            answer = await work
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return answer
+
+
+async def disconnect(request: Request) -> NoReturn:
+    """After the body: raises ClientDisconnect when nobody waits for the answer any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect
 
 
 async def _answer(form: FormData, state: Service) -> Response:
@@ -76,7 +124,9 @@ async def _answer(form: FormData, state: Service) -> Response:
         )
     except EngineError as error:
         log.warning("%s: %s", key, error)
-        raise EngineUnavailable("the engine could not transcribe this; the server's log tells why") from error
+        fault = EngineUnavailable("the engine could not transcribe this; the server's log tells why")
+        fault.retryable = error.retryable
+        raise fault from error
     log.info("%s: done, %.1f s of audio", key, transcript.duration)
     return answer(transcript)
 
@@ -88,7 +138,7 @@ class TooMuch(AudioTooLarge):
 class Refusal(Response):
     """Says so at once, and then takes in what is still being sent: a connection cut too early loses the answer."""
 
-    def __init__(self, fault: TooMuch) -> None:
+    def __init__(self, fault: SottoError) -> None:
         super().__init__()
         self._answer = response(fault)
 
@@ -105,7 +155,10 @@ class Refusal(Response):
 
 
 def bounded(request: Request, most: int) -> Request:
-    """The same request, whose body ends with TooMuch as soon as it is too long, whatever its headers say."""
+    """The same request, whose body ends with TooMuch as soon as it is too long, whatever its headers say.
+
+    Where nothing comes for long it ends with IdleTimeout.
+    """
     too_large = TooMuch(f"expected a file of at most {most} bytes", param="file")
     limit = most + OVERHEAD
     declared: Any = request.headers.get("content-length", "0")
@@ -115,7 +168,10 @@ def bounded(request: Request, most: int) -> Request:
 
     async def receive() -> Message:
         nonlocal came
-        message = await request.receive()
+        with anyio.move_on_after(BODY_S) as waited:
+            message = await request.receive()
+        if waited.cancelled_caught:
+            raise IdleTimeout(f"nothing of the file came for {BODY_S:g} s", param="file")
         came += len(message.get("body", b""))
         if came > limit:
             raise too_large

@@ -23,7 +23,9 @@ class Inbox:
         self._room = anyio.Event()
 
     async def put(self, said: Input) -> None:
-        """Waits only while more than the limit is held."""
+        """Waits only while more than the limit is held. After a fault nothing is taken any more."""
+        if self._fault:
+            return
         for bite in _bites(said):
             self._waiting.append(bite)
             self._bytes += _weight(bite)

@@ -3,14 +3,18 @@
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
+import anyio
 import onnxruntime as ort
 from anyio import CapacityLimiter
 from starlette.requests import HTTPConnection
 
 from ..engines.pool import Pool
-from ..errors import RequestInvalid
+from ..errors import Draining, RequestInvalid
 from ..speech.session import Policy
+
+STOPPED = "this server is being stopped; come back, to any other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Limits:
     max_backlog_bytes: int
     max_upload_bytes: int
     max_upload_s: float
+    max_uploads: int
+    drain_s: float
 
 
 @dataclass(slots=True)
@@ -38,7 +44,27 @@ class Service:
     limits: Limits
     folder: Path
     sessions: set[str] = field(default_factory=set)
-    draining: bool = False
+    uploads: int = 0  # under way
+    stopping: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def draining(self) -> bool:
+        """The server is being stopped: nobody is let in."""
+        return self.stopping.is_set()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.sessions or self.uploads)
+
+    def drain(self) -> None:
+        """Let nobody in from now on; who is here has `Limits.drain_s` to come to an end."""
+        self.stopping.set()
+
+    async def stopped(self) -> NoReturn:
+        """Raises Draining when the time to come to an end is over."""
+        await self.stopping.wait()
+        await anyio.sleep(self.limits.drain_s)
+        raise Draining(STOPPED)
 
     def language(self, wish: str | None) -> str | None:
         """The language to ask the engine for, None for any. Raises RequestInvalid."""

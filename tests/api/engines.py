@@ -56,9 +56,10 @@ class Waits(Counts):
 
     def __init__(self) -> None:
         super().__init__()
-        self.go = threading.Event()
+        self.go, self.begun = threading.Event(), threading.Event()
 
     def transcribe(self, speech: Speech) -> Hypothesis:
+        self.begun.set()
         if speech.final and not self.go.wait(20):
             raise EngineError("nobody said go")
         return super().transcribe(speech)

@@ -20,7 +20,7 @@ async def test_alive_and_ready():
 
 async def test_while_being_stopped_alive_but_not_ready():
     async with serving() as site:
-        site.service.draining = True
+        site.service.drain()
         assert (await site.client.get("/healthz")).status_code == 200
         assert (await site.client.get("/readyz")).status_code == 503
 

@@ -251,9 +251,45 @@ async def test_when_all_sessions_are_taken_one_is_told_to_come_back():
 
 async def test_a_server_that_is_being_stopped_takes_nobody():
     async with serving() as site:
-        site.service.draining = True
+        site.service.drain()
         told = await site.say(STOP)
     assert (told.code, told.reason) == (1012, "server.draining") and told.error["retryable"] is True
+
+
+async def test_when_the_server_is_stopped_what_was_said_is_made_final_first():
+    async with serving() as site, site.open() as socket:
+        for chunk in CHUNKS[:HALF]:
+            await send(socket, chunk)
+        await read(socket, until="partial")
+        site.service.drain()
+        told = await read(socket)
+    assert [message["type"] for message in told.messages][-2:] == ["final", "error"]
+    assert (told.code, told.reason) == (1012, "server.draining") and told.error["retryable"] is True
+
+
+async def test_a_stop_does_not_wait_for_who_goes_on_talking():
+    async with serving() as site, site.open() as socket:
+        await read(socket, until="ready")
+        site.service.drain()
+        for chunk in CHUNKS:
+            await send(socket, chunk)
+        told = await read(socket)
+    assert told.code == 1012 and not told.of("final")
+
+
+async def test_a_stop_does_not_wait_for_an_engine_beyond_its_time(clock: Clock):
+    engine = Waits()
+    async with serving(engine, drain_s=10) as site, site.open() as socket:
+        for chunk in CHUNKS[:HALF]:
+            await send(socket, chunk)
+        await read(socket, until="partial")
+        site.service.drain()
+        await clock.forward(5)
+        assert site.service.busy
+        await clock.forward(6)
+        told = await read(socket)
+        engine.go.set()
+    assert told.code == 1012 and not told.of("final")
 
 
 async def test_silence_on_the_line_makes_what_was_said_final(clock: Clock):

@@ -1,0 +1,48 @@
+"""uvicorn's server with an end of our own: tell everybody, give them time to finish, then leave whatever happens."""
+
+import asyncio
+from socket import socket
+from types import FrameType
+
+import anyio
+import uvicorn
+from fastapi import FastAPI
+
+from .api.service import Service
+
+GOODBYE_S = 0.5  # seconds after the time to finish is over, for the errors that say so
+END_S = 1.4  # seconds in which uvicorn closes what is open and the engines give back what they hold
+
+
+class Server(uvicorn.Server):
+    """Drains the app's service first. It ends for certain: at most 2 s after the time that `Limits.drain_s` gives."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+        self._latest = 0.0  # on the loop's clock
+
+    def run(self, sockets: list[socket] | None = None) -> None:
+        """The loop is left as it is: closing it would wait for the tasks in which engines still work."""
+        loop = (self.config.get_loop_factory() or asyncio.new_event_loop)()
+        loop.run_until_complete(self.serve(sockets))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn's own raises the signal again at the end, before anything around the server could clean up."""
+        self.force_exit = self.should_exit  # the second one means: at once
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; True when a signal has come and everybody has finished since."""
+        if not await super().on_tick(counter):
+            return False
+        service: Service = self._app.state.service
+        if not service.draining:
+            service.drain()
+            self._latest = anyio.current_time() + service.limits.drain_s + GOODBYE_S
+        return self.force_exit or not service.busy or anyio.current_time() > self._latest
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Close every connection. What does not let itself be closed is left behind with the process."""
+        with anyio.move_on_after(END_S):
+            await super().shutdown(sockets)
