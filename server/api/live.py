@@ -52,7 +52,7 @@ class Connection:
         self._inbox = Inbox(service.limits.max_backlog_bytes)
         self._outbox = Outbox()
         self._options = Start()
-        self._started = False  # audio has arrived: too late for options
+        self._started = False  # too late for options
         self._session = Session(service.policy)
         self._finals = 0  # published so far
         self._ingest: Ingest | None = None
@@ -168,15 +168,17 @@ class Connection:
         match messages.read(text):
             case Start() as options:
                 if self._started:
-                    raise RequestInvalid("start comes before the first audio")
+                    raise RequestInvalid("start comes before the first sound, finalize and stop")
                 self._options = options.over(self._options)
                 self._service.language(self._options.language)
             case Recording():
                 self._started = True
                 await self._inbox.put(Command.RECORDING)
             case Finalize():
+                self._started = True
                 await self._inbox.put(Command.FINALIZE)
             case Stop():
+                self._started = True
                 await self._inbox.put(Command.STOP)
 
     # -- the session -------------------------------------------------------------------------------------------

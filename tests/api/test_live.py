@@ -143,6 +143,7 @@ WRONG = {
     "no type": ["{}"],
     "an unknown type": [{"type": "begin"}],
     "start after audio": [b"\x1a", {"type": "start"}],
+    "start after finalize": [{"type": "finalize"}, {"type": "start"}],
     "start after a recorder": [{"type": "recording"}, {"type": "start"}],
     "a room with a blank": [{"type": "start", "room": "my room"}],
     "a sample rate of one": [{"type": "start", "audio": {"encoding": "pcm_s16le", "sample_rate": 1}}],
