@@ -14,6 +14,7 @@ from ..engines.pool import Pool
 from ..errors import Draining, RequestInvalid
 from ..speech.session import Policy
 
+SAME = {"nb": "no", "jv": "jw", "fil": "tl", "iw": "he"}  # codes of browsers → Whisper's
 STOPPED = "this server is being stopped; come back, to any other"
 
 
@@ -74,7 +75,8 @@ class Service:
         known = self.pool.engine.languages
         if known is None or code in known:
             return code
-        if (base := code.split("-")[0]) in known:
+        base = code.split("-")[0]
+        if (base := SAME.get(base, base)) in known:
             return base
         expected = ", ".join(sorted(known)[:120])
         raise RequestInvalid(

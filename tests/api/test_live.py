@@ -10,6 +10,7 @@ from httpx_ws import WebSocketDisconnect
 
 from server.api import live
 from server.batch.decode import decode
+from server.engines.openai import OpenAI
 from server.errors import SottoError
 from server.rooms.outbox import Outbox
 
@@ -176,6 +177,23 @@ async def test_languages_are_understood_as_browsers_spell_them(language):
     async with serving() as site:
         told = await site.say(STOP, query=f"?language={language}")
     assert told.code == 1000
+
+
+@pytest.mark.parametrize(
+    "wish, code", [("en-US", "en"), ("de_AT", "de"), ("nb-NO", "no"), ("zh-Hant-TW", "zh"), ("yue-HK", "yue")]
+)
+async def test_an_engine_of_many_languages_is_asked_for_one_without_its_region(wish, code):
+    engine = Counts()
+    engine.languages = OpenAI.languages
+    async with serving(engine) as site:
+        assert site.service.language(wish) == code
+        assert (await site.say(query="?language=xx-nonsense")).error["param"] == "language"
+
+
+async def test_a_room_that_cannot_be_is_told_in_words():
+    async with serving() as site:
+        told = await site.say(query="?room=my%20room")
+    assert told.error["message"] == "room: expected 1 to 64 letters, digits, - or _"
 
 
 @pytest.mark.parametrize("data", [b"<html><body>", b"ffconcat version 1.0\nfile x\n", bytes(16), b"RIFF1234AVI "])
