@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TSC    := tests/node_modules/.bin/tsc
 COMPILE := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
            --generate-hashes --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
-.PHONY: setup run test check bench format lock image clean
+.PHONY: setup run test check types bench format lock image clean
 
 setup: $(READY) ## the virtual environment, exactly as locked
 
@@ -27,12 +28,23 @@ test: $(READY) ## every test; ends with what was skipped and why
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
 		|| echo "No chromium here and no right to install it: the browser tests will skip."
+	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.js; \
+		else echo "No node here: the browser library's own tests do not run."; fi
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory types; \
+		else echo "No npm here: the types of what runs in browsers are not checked."; fi
+
+types: $(TSC) ## the types that the JavaScript's comments tell
+	$(TSC) --project tests/tsconfig.json
+
+$(TSC): tests/package-lock.json
+	@npm ci --prefix tests --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 bench: $(READY) ## measure the server at real-time pace, beside its targets: about 15 minutes
 	$(BIN)/python -m bench $(ARGS)
@@ -52,4 +64,4 @@ image: ## the container image
 	docker build --tag sotto .
 
 clean: ## take away what setup and the tools made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info dist
+	rm -rf $(VENV) tests/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info dist

@@ -1,7 +1,7 @@
 // @ts-check
 /** The transcript on the page: finals in a list that is read aloud, growing lines below it, which are not. */
 
-import { parts } from "./transcript.js";
+import { parts } from "./captions/transcript.js";
 
 const NEAR_END_PX = 48; // closer than this to the end, the reader is following
 
@@ -28,7 +28,7 @@ export class CaptionsView {
     new ResizeObserver(() => this.follow()).observe(scroller);
   }
 
-  /** @param {import("./transcript.js").Transcript} transcript */
+  /** @param {import("./captions/transcript.js").Transcript} transcript */
   render(transcript) {
     const shown = new Map(transcript.lines.filter((line) => line.text.trim()).map((line) => [key(line), line]));
     for (const [id, element] of this.#elements) {
@@ -75,7 +75,7 @@ export class CaptionsView {
   }
 }
 
-/** @param {HTMLElement} element @param {import("./transcript.js").Line} line */
+/** @param {HTMLElement} element @param {import("./captions/transcript.js").Line} line */
 function fill(element, line) {
   const [settled, unstable] = parts(line);
   if (element.childElementCount === 0) {
@@ -90,7 +90,7 @@ function fill(element, line) {
 
 /**
  * A final is a new element, in the other list: that is what makes a screen reader say it.
- * @param {import("./transcript.js").Line} line
+ * @param {import("./captions/transcript.js").Line} line
  */
 function key(line) {
   return `${line.take}.${line.utterance}.${line.final ? "final" : "partial"}`;

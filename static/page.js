@@ -1,17 +1,18 @@
 // @ts-check
-/** The page: the session's events become words, the button becomes a session. */
+/** The page: the client's events become words, the button starts and stops it. */
 
+import { BUSY, CaptionClient, EMPTY, OPEN, UNDER_WAY, UNKNOWN, asText, askEngine } from "./captions/client.js";
 import { CaptionsView } from "./captions_view.js";
-import { UNKNOWN, askEngine } from "./engine.js";
 import { offered } from "./languages.js";
 import { Meter } from "./meter.js";
 import { EMPTY_STATES, STATES, clock, sentence } from "./sentences.js";
-import { BUSY, OPEN, Session, UNDER_WAY } from "./session.js";
-import { EMPTY, asText, reduce } from "./transcript.js";
 
 const QUIET_MS = 6_000; // so long nothing at all from a microphone means that it is muted
 const COPIED_MS = 2_000;
-const KEEP_TALKING = new Set(["live.blocked", "live.lost", "engine.delayed"]); // true until one has stopped
+const DOWN_S = 2; // most breaks are over by then, and need no sentence
+// True until one has stopped.
+const KEEP_TALKING = new Set(["live.blocked", "live.lost", "live.down", "engine.delayed"]);
+const WHILE_DOWN = new Set(["live.down", "live.down.at_stop"]); // true until the line is up
 const LANGUAGE_KEY = "sotto.language";
 
 /** @param {string} id @returns {any} */
@@ -28,11 +29,8 @@ const meter = new Meter($("meter"), {
   still: matchMedia("(prefers-reduced-motion)"),
 });
 
-/** @type {Session | null} */
-let session = null;
+const client = new CaptionClient(document.baseURI);
 let engine = UNKNOWN;
-/** @type {import("./transcript.js").Transcript} */
-let transcript = EMPTY;
 /** The code of the notice on show, "" when there is none. */
 let noticed = "";
 let began = 0;
@@ -42,41 +40,27 @@ let seconds;
 let awake = null;
 
 function start() {
-  const language = $("language").value;
-  const urls = { captions: address("api/captions", "ws"), transcribe: address("api/transcribe", "http") };
-  const { MediaRecorder, WebSocket, XMLHttpRequest, navigator } = window;
-  const { mediaDevices, userAgent } = navigator;
-  const current = new Session(language, urls, { mediaDevices, MediaRecorder, userAgent, WebSocket, XMLHttpRequest });
-  session = current;
-  transcript = reduce(transcript, { type: "take" });
+  client.language = $("language").value;
   notice(null);
-  on(current, "state", showState);
-  on(current, "notice", tell);
-  on(current, "stream", listen);
-  on(current, "ready", (ready) => ($("engine").textContent = ready.engine));
-  on(current, "message", show);
-  on(current, "progress", showProgress);
-  on(current, "summary", showSummary);
-  void current.start();
+  void client.start();
 }
 
 /** @param {any} message */
 function show(message) {
-  transcript = reduce(transcript, message);
   if (message.type === "final" && noticed === "engine.delayed") notice(null);
   if (message.type === "whole") notice(null);
   render();
 }
 
 function render() {
-  view.render(transcript);
-  const nothing = asText(transcript) === "";
+  view.render(client.transcript);
+  const nothing = asText(client.transcript) === "";
   $("empty").hidden = !nothing;
-  for (const id of ["copy", "download", "clear"]) $(id).disabled = nothing && !transcript.lines.length;
+  for (const id of ["copy", "download", "clear"]) $(id).disabled = nothing && !client.transcript.lines.length;
   $("clear").disabled ||= UNDER_WAY.has(state());
 }
 
-/** @param {import("./session.js").State} state */
+/** @param {import("./captions/client.js").State} state */
 function showState(state) {
   document.body.dataset.state = state;
   say(STATES[state].state);
@@ -88,6 +72,8 @@ function showState(state) {
   if (state === "asking" || state === "idle") $("engine").textContent = "";
   if (!OPEN.has(state)) quiet();
   if (UNDER_WAY.has(state) && !OPEN.has(state) && KEEP_TALKING.has(noticed)) notice(null);
+  if (state !== "offline" && state !== "stranded" && WHILE_DOWN.has(noticed)) notice(null);
+  if (state === "stranded") notice({ code: "live.down.at_stop" });
   render();
 }
 
@@ -99,10 +85,15 @@ function say(words) {
 /** @param {MediaStream} stream */
 function listen(stream) {
   meter.start(stream);
+  if (OPEN.has(state())) return; // another microphone, the same take
   began = performance.now();
   seconds = setInterval(tick, 250);
   tick();
-  // A phone that is only listened to goes dark otherwise. Where it is refused, nothing is lost.
+  stayAwake();
+}
+
+/** A phone that is only listened to goes dark otherwise. Where it is refused, nothing is lost. */
+function stayAwake() {
   navigator.wakeLock?.request("screen").then(
     (lock) => (awake = lock),
     () => {},
@@ -119,7 +110,9 @@ function quiet() {
 
 function tick() {
   const elapsed = performance.now() - began;
-  $("clock").textContent = clock(elapsed / 1000);
+  const offline = state() === "offline";
+  $("clock").textContent = offline ? `${Math.floor(client.down_s)} s waiting` : clock(elapsed / 1000);
+  if (offline && client.down_s > DOWN_S && !noticed) notice({ code: "live.down" });
   if (!meter.heard && elapsed > QUIET_MS && !noticed) notice({ code: "microphone.quiet" });
   if (meter.heard && noticed === "microphone.quiet") notice(null);
 }
@@ -139,26 +132,26 @@ function showSummary(done) {
   $("engine").textContent = `${clock(done.audio_s)} recorded, ${clock(done.billed_s)} billed`;
 }
 
-/** What the session has to say. @param {import("./session.js").Notice} next */
+/** What the session has to say. @param {import("./captions/client.js").Notice} next */
 function tell(next) {
   if (next.code !== "engine.delayed") notice(next);
   else if (OPEN.has(state()) && next.lag_s) notice(next);
   else if (noticed === next.code) notice(null); // it answers again; after stop the state says it
 }
 
-/** @param {import("./session.js").Notice | null} next */
+/** @param {import("./captions/client.js").Notice | null} next */
 function notice(next) {
   noticed = next?.code ?? "";
   $("notice").hidden = !next;
   $("notice-text").textContent = next ? sentence(next) : "";
   // Another language is another session; everything else may go better with the same recording.
-  const resend = next && next.param !== "language" && state() === "trouble" && (session?.file().size ?? 0) > 0;
+  const resend = next && next.param !== "language" && state() === "trouble" && client.files().length > 0;
   for (const id of ["resend", "save"]) $(id).hidden = !resend;
 }
 
 async function copy() {
   try {
-    await navigator.clipboard.writeText(asText(transcript));
+    await navigator.clipboard.writeText(asText(client.transcript));
     $("copy-label").textContent = "Copied";
     setTimeout(() => ($("copy-label").textContent = "Copy"), COPIED_MS);
   } catch {
@@ -178,7 +171,7 @@ function save(blob, name) {
 }
 
 function clear() {
-  transcript = EMPTY;
+  client.transcript = EMPTY;
   $("engine").textContent = "";
   notice(null);
   showState("idle");
@@ -186,19 +179,12 @@ function clear() {
 }
 
 function state() {
-  return /** @type {import("./session.js").State} */ (document.body.dataset.state);
+  return /** @type {import("./captions/client.js").State} */ (document.body.dataset.state);
 }
 
-/** @param {string} path @param {"ws" | "http"} scheme */
-function address(path, scheme) {
-  const url = new URL(path, document.baseURI);
-  url.protocol = url.protocol.replace("http", scheme);
-  return url.href;
-}
-
-/** @param {EventTarget} target @param {string} type @param {(detail: any) => void} act */
-function on(target, type, act) {
-  target.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
+/** @param {string} type @param {(detail: any) => void} act */
+function on(type, act) {
+  client.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
 }
 
 /** Local time, as it sorts: 2026-05-09 14.03. */
@@ -239,27 +225,37 @@ function offerLanguages() {
 $("language").addEventListener("change", () => rememberLanguage($("language").value));
 $("button").addEventListener("click", () => {
   if (BUSY.has(state())) return;
-  if (OPEN.has(state())) session?.stop();
-  else if (state() === "waiting") session?.stopWaiting();
+  if (OPEN.has(state())) client.stop();
+  else if (state() === "waiting" || state() === "stranded") client.stopWaiting();
   else start();
 });
 $("copy").addEventListener("click", copy);
 $("download").addEventListener("click", () => {
-  save(new Blob([asText(transcript)], { type: "text/plain;charset=utf-8" }), `captions ${stamp()}.txt`);
+  save(new Blob([asText(client.transcript)], { type: "text/plain;charset=utf-8" }), `captions ${stamp()}.txt`);
 });
 $("clear").addEventListener("click", clear);
 $("resend").addEventListener("click", () => {
   notice(null);
-  void session?.upload();
+  void client.upload();
 });
 $("save").addEventListener("click", () => {
-  const file = session?.file();
-  if (file) save(file, file.name);
+  for (const file of client.files()) save(file, file.name);
 });
 addEventListener("beforeunload", (event) => {
   if (UNDER_WAY.has(state())) event.preventDefault();
 });
-addEventListener("pagehide", () => session?.abandon());
+addEventListener("pagehide", () => client.abandon());
+addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible" && OPEN.has(state())) stayAwake(); // a hidden tab loses its lock
+});
+on("state", showState);
+on("notice", tell);
+on("error", notice);
+on("stream", listen);
+on("ready", (ready) => ($("engine").textContent = ready.engine));
+on("caption", show);
+on("progress", showProgress);
+on("summary", showSummary);
 showState("idle");
-engine = await askEngine(address("readyz", "http"), window);
+engine = await askEngine(document.baseURI, window);
 offerLanguages();

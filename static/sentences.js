@@ -3,16 +3,18 @@
 
 /**
  * The state of the session, and what the button does in it.
- * @type {Record<import("./session.js").State, {state: string, button: string}>}
+ * @type {Record<import("./captions/client.js").State, {state: string, button: string}>}
  */
 export const STATES = {
   idle: { state: "Ready", button: "Start captions" },
   asking: { state: "Waiting for the microphone", button: "Starting…" },
   connecting: { state: "Connecting", button: "Stop" },
   listening: { state: "Listening", button: "Stop" },
+  offline: { state: "Still recording", button: "Stop" },
   recording: { state: "Recording, not live", button: "Stop and transcribe" },
   finishing: { state: "Catching the last words", button: "Finishing…" },
   waiting: { state: "Waiting for the engine", button: "Stop waiting" },
+  stranded: { state: "Waiting for the connection", button: "Stop waiting" },
   uploading: { state: "Transcribing the recording", button: "Finishing…" },
   done: { state: "Done", button: "Start captions" },
   trouble: { state: "Stopped", button: "Try again" },
@@ -20,16 +22,18 @@ export const STATES = {
 
 /**
  * The heading where the captions will be, while there are none.
- * @type {Record<import("./session.js").State, [string, string]>}
+ * @type {Record<import("./captions/client.js").State, [string, string]>}
  */
 export const EMPTY_STATES = {
   idle: ["Say it. Read it.", "Press the button and speak. Your words appear here while you talk."],
   asking: ["Allow the microphone", "Your browser asks whether this page may listen. Choose Allow."],
   connecting: ["One moment", "You can already speak: nothing is lost."],
   listening: ["Listening", "Speak now."],
+  offline: ["Still recording", "Your words appear here when the connection is back."],
   recording: ["Recording", "Your words appear here after you stop."],
   finishing: ["Almost there", "The last words are on their way."],
   waiting: ["Almost there", "The speech engine is slow to answer. Your words come when it does."],
+  stranded: ["Almost there", "Your words come when the connection is back."],
   uploading: ["Almost there", "The recording is being transcribed."],
   done: ["No words this time", "No speech was heard. Check that the right microphone is chosen, and try again."],
   trouble: ["Not yet", "The message below says what to do."],
@@ -48,10 +52,15 @@ const NOTICES = {
     "Browsers only allow the microphone on secure pages. Open this page with https:// or on localhost.",
   "microphone.failed": "The microphone did not start. Check that it is connected, then try again.",
   "microphone.gone": "The microphone was disconnected. What you said until then is kept.",
+  "microphone.changed": "The microphone was disconnected. Keep talking: another one is being used now.",
   "microphone.quiet": "I hear nothing yet. Is the microphone muted, or is another one chosen?",
   "recorder.missing": "This browser cannot record sound. Use a current Chrome, Edge, Firefox or Safari.",
   "recording.empty": "Nothing was recorded. Hold on for a second after you start, then try again.",
   "recording.full": "The recording has reached its longest size. The captions so far are kept; start again to go on.",
+  "live.down": "The live connection broke. Keep talking: I am still recording, and the captions will catch up.",
+  "live.down.at_stop":
+    "The live connection broke. All is recorded; the last words come when it is back. Keep this page open.",
+  "live.anew": "The live connection was away too long for the same session. Nothing is lost: a new one goes on here.",
   "live.blocked":
     "Live captions are blocked on this network. Keep talking: I am recording, and your text comes when you stop.",
   "live.blocked.at_stop": "Live captions cannot get through on this network. The recording is sent instead.",
@@ -79,7 +88,7 @@ const NOTICES = {
   "copy.failed": "The browser did not allow copying. The text is selected: press Ctrl+C (⌘C on a Mac).",
 };
 
-/** @param {import("./session.js").Notice} notice */
+/** @param {import("./captions/client.js").Notice} notice */
 export function sentence({ code, message, param }) {
   if (param === "language") {
     return `${capital(message || "This language is not available")} Choose another language, then try again.`;

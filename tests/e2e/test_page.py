@@ -158,6 +158,43 @@ def test_a_socket_that_dies_in_mid_speech_is_told_and_loses_no_word(visit: Visit
     expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
 
 
+def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visit) -> None:
+    ready = '{"type":"ready","session":"s_1","room":"s_1","engine":"scripted","recording":0,"limits":{}}'
+    ack = '"recording":0,"bytes":0,"header":0,"ticket":"t_1"'
+    final = '{"type":"final","offset":1,"utterance":1,"start":0,"end":1,"text":"It was.","words":[]}'
+    routes: list[WebSocketRoute] = []
+
+    def server(route: "WebSocketRoute") -> None:
+        def said(message: str | bytes) -> None:
+            if '"resume"' in str(message):
+                assert '"t_1"' in str(message)
+                route.send(f'{{{{"type":"resumed","session":"s_1",{ack},"offset":0,"generation":2}}}}')
+                route.send(final)
+
+        routes.append(route)
+        if 1 < len(routes) < 5:
+            route.close(code=1012)
+            return
+        route.on_message(said)
+        if len(routes) == 1:
+            route.send(ready)
+            route.send(f'{{{{"type":"ack",{ack}}}}}')
+
+    page = visit(prepare=lambda page: page.route_web_socket("**/api/captions*", server))
+    page.click("#button")
+    wait_for_state(page, "listening")
+    expect(page.locator("#clock")).to_have_text("0:01")
+    routes[0].close(code=1012)
+    wait_for_state(page, "offline")
+    expect(page.locator("#state")).to_have_text("Still recording")
+    expect(page.locator("#clock")).to_have_text("2 s waiting")
+    expect(page.locator("#notice")).to_contain_text("the captions will catch up")
+    wait_for_state(page, "listening")
+    expect(page.locator("#finals")).to_have_text("It was.")
+    expect(page.locator("#notice")).to_be_hidden()
+    assert len(routes) == 5
+
+
 def engine_is(**about: object) -> "Callable[[Page], None]":
     """Another engine, as far as the page can know before somebody speaks."""
     return lambda page: page.route("**/readyz", lambda route: route.fulfill(json={"status": "ready", **about}))
@@ -312,7 +349,7 @@ def test_the_end_is_followed_only_while_the_reader_is_there(visit: Visit) -> Non
     at_first, after_reading_back, after_the_button = visit(viewport=PHONE).evaluate(
         """async () => {
           const { CaptionsView } = await import("/static/captions_view.js");
-          const { EMPTY, reduce } = await import("/static/transcript.js");
+          const { EMPTY, reduce } = await import("/static/captions/transcript.js");
           const find = (id) => document.getElementById(id);
           const scroller = find("captions");
           const view = new CaptionsView(
@@ -343,7 +380,7 @@ def test_the_end_is_followed_only_while_the_reader_is_there(visit: Visit) -> Non
 def test_a_late_partial_never_replaces_a_final_on_the_page(visit: Visit) -> None:
     shown = visit().evaluate(
         """async () => {
-          const { EMPTY, asText, reduce } = await import("/static/transcript.js");
+          const { EMPTY, asText, reduce } = await import("/static/captions/transcript.js");
           return asText([
             { type: "take" },
             { type: "partial", utterance: 1, text: "hello wor", stable: 6 },
@@ -359,7 +396,7 @@ def test_a_late_partial_never_replaces_a_final_on_the_page(visit: Visit) -> None
 def test_stable_counts_characters_as_the_server_does(visit: Visit) -> None:
     settled, unstable = visit().evaluate(
         """async () => {
-          const { parts } = await import("/static/transcript.js");
+          const { parts } = await import("/static/captions/transcript.js");
           return parts({ final: false, text: "𝄞 piano forte", stable: 7 });
         }"""
     )
@@ -369,7 +406,7 @@ def test_stable_counts_characters_as_the_server_does(visit: Visit) -> None:
 def test_an_empty_transcript_of_the_whole_recording_takes_nothing_away(visit: Visit) -> None:
     shown = visit().evaluate(
         """async () => {
-          const { EMPTY, asText, reduce } = await import("/static/transcript.js");
+          const { EMPTY, asText, reduce } = await import("/static/captions/transcript.js");
           return asText([
             { type: "take" },
             { type: "partial", utterance: 1, text: "hello", stable: 0 },
@@ -397,7 +434,7 @@ def test_each_browser_records_what_it_records_well(
     visit: Visit, agent: str, supported: list[str], chosen: list[object]
 ) -> None:
     format_of = """async ([agent, supported]) => {
-      const { chooseFormat } = await import("/static/recorder.js");
+      const { chooseFormat } = await import("/static/captions/recorder.js");
       const { mimeType, timeslice } = chooseFormat({ isTypeSupported: (type) => supported.includes(type) }, agent);
       return [mimeType, timeslice];
     }"""

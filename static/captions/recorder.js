@@ -29,13 +29,20 @@ const REASONS = /** @type {Record<string, string>} */ ({
 
 /**
  * Asks for the microphone.
- * @param {{mediaDevices?: MediaDevices, MediaRecorder?: typeof globalThis.MediaRecorder}} world
+ * @param {Pick<import("./world.js").World, "mediaDevices" | "MediaRecorder">} world
+ * @param {string} [deviceId] of enumerateDevices; without it the browser's choice
  * @returns {Promise<MediaStream>} rejects with MicrophoneError
  */
-export async function openMicrophone({ mediaDevices, MediaRecorder }) {
+export async function openMicrophone({ mediaDevices, MediaRecorder }, deviceId) {
   if (!mediaDevices) throw new MicrophoneError("microphone.insecure");
   if (!MediaRecorder) throw new MicrophoneError("recorder.missing");
-  const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+  const audio = {
+    echoCancellation: true,
+    noiseSuppression: true,
+    autoGainControl: true,
+    channelCount: 1,
+    ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+  };
   try {
     return await mediaDevices.getUserMedia({ audio });
   } catch (error) {
@@ -62,12 +69,16 @@ export function chooseFormat(MediaRecorder, userAgent) {
  * when the microphone goes away.
  */
 export class Recorder extends EventTarget {
+  /** Bytes recorded so far. */
+  bytes = 0;
+
   /**
    * @param {MediaStream} stream
-   * @param {{MediaRecorder: typeof globalThis.MediaRecorder, userAgent: string}} world
+   * @param {Pick<import("./world.js").World, "MediaRecorder" | "userAgent">} world
    */
   constructor(stream, { MediaRecorder, userAgent }) {
     super();
+    if (!MediaRecorder) throw new MicrophoneError("recorder.missing");
     const { mimeType, timeslice } = chooseFormat(MediaRecorder, userAgent);
     this.stream = stream;
     this.timeslice = timeslice;
@@ -76,12 +87,16 @@ export class Recorder extends EventTarget {
       ...(mimeType ? { mimeType } : {}),
     });
     this.recorder.addEventListener("dataavailable", ({ data }) => {
-      if (data.size > 0) this.dispatchEvent(new CustomEvent("chunk", { detail: data }));
+      if (data.size === 0) return;
+      this.bytes += data.size;
+      this.dispatchEvent(new CustomEvent("chunk", { detail: data }));
     });
     this.recorder.addEventListener("stop", () => {
       this.release();
       this.dispatchEvent(new Event("stop"));
     });
+    // Not every browser's recorder ends with its track.
+    for (const track of stream.getTracks()) track.addEventListener("ended", () => this.stop());
   }
 
   /** Known once the recorder runs; empty before where the browser chose. */
@@ -95,6 +110,12 @@ export class Recorder extends EventTarget {
 
   stop() {
     if (this.recorder.state !== "inactive") this.recorder.stop();
+  }
+
+  /** The tab is in front again: phones hold recorders in hidden tabs, or end their tracks without a word. */
+  wake() {
+    if (this.stream.getTracks().every((track) => track.readyState === "ended")) this.stop();
+    else if (this.recorder.state === "paused") this.recorder.resume();
   }
 
   /** Switches the microphone, and the browser's red dot, off. */

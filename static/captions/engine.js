@@ -1,5 +1,5 @@
 // @ts-check
-/** What the page has to know of the server's engine before somebody speaks. */
+/** What a page may want to know of the server's engine before somebody speaks. */
 
 const PATIENCE_MS = 3_000; // the page works without the answer, and must not wait for it
 
@@ -12,13 +12,13 @@ const PATIENCE_MS = 3_000; // the page works without the answer, and must not wa
 export const UNKNOWN = Object.freeze({ languages: null, paid: false });
 
 /**
- * @param {string} url
+ * @param {string} server address of the server, https://…/
  * @param {{fetch: typeof globalThis.fetch, AbortSignal: typeof globalThis.AbortSignal}} world
  * @returns {Promise<Engine>} UNKNOWN where there is no answer; the server then refuses what it does not know
  */
-export async function askEngine(url, { fetch, AbortSignal }) {
+export async function askEngine(server, { fetch, AbortSignal }) {
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(new URL("readyz", server), { signal: AbortSignal.timeout(PATIENCE_MS) });
     const { languages, paid } = await answer.json();
     return { languages: Array.isArray(languages) ? languages : null, paid: paid === true };
   } catch {

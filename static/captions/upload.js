@@ -17,12 +17,13 @@ export class UploadError extends Error {
  * @param {File} file
  * @param {string} language ISO 639-1, "" to let the engine find out
  * @param {string} url
- * @param {{XMLHttpRequest: typeof globalThis.XMLHttpRequest}} world
+ * @param {Pick<import("./world.js").World, "XMLHttpRequest">} world
  * @param {(fraction: number) => void} progress of sending, 0 to 1; at 1 the server is working
  * @returns {Promise<{transcript: string, language?: string, duration?: number}>} rejects with UploadError
  */
 export function upload(file, language, url, { XMLHttpRequest }, progress) {
   return new Promise((resolve, reject) => {
+    if (!XMLHttpRequest) return reject(failure());
     const request = new XMLHttpRequest();
     const form = new FormData();
     if (language) form.append("language", language);

@@ -1,0 +1,93 @@
+// @ts-check
+/** When to knock again after the line broke. */
+
+// Pauses of 0, 0.3, 1.2, 2.7, 4.8, 7, 7 … seconds: at once after a hiccup, patient with a dead server.
+const STEP_S = 0.3;
+const LONGEST_S = 7;
+const JITTER = 0.2; // of the pause, either way: clients that were cut off together do not come back together
+const GIVE_UP_MS = 10 * 60_000; // as long as the server's tickets and our ring last
+const STEADY_MS = 5_000; // a line that held so long was a good one; a shorter one was part of the same trouble
+
+/** Of the registered codes (RFC 6455, 7.4): going away, broken, internal error, restart, try again later. */
+const PASSING = new Set([1001, 1006, 1011, 1012, 1013]);
+
+/** Whether a close code means "come back" (docs/protocol.md, errors). @param {number} code */
+export function passes(code) {
+  return PASSING.has(code) || (code >= 4000 && code < 4500);
+}
+
+/** @param {number} attempt from 0 @param {number} random 0 to 1 @returns {number} seconds */
+export function pause(attempt, random) {
+  return Math.min(LONGEST_S, STEP_S * attempt ** 2) * (1 + JITTER * (2 * random - 1));
+}
+
+export class Comeback {
+  #attempt = 0;
+  /** @type {number | null} when the trouble began */
+  #since = null;
+  /** @type {number | null} when the line came back */
+  #upSince = null;
+  /** @type {any} */
+  #timer = null;
+
+  /**
+   * @param {() => void} knock
+   * @param {import("./world.js").World} world
+   */
+  constructor(knock, world) {
+    this.knock = knock;
+    this.world = world;
+    world.events.addEventListener("online", this.#hurry);
+    world.events.addEventListener("visibilitychange", this.#seen);
+  }
+
+  /**
+   * The line broke, or did not come back: knocks after the next pause.
+   * @param {number} atLeast_s what the server asked for
+   * @returns {boolean} false when it was tried for long enough
+   */
+  again(atLeast_s = 0) {
+    const now = this.world.now();
+    if (this.#upSince !== null && now - this.#upSince >= STEADY_MS) {
+      this.#attempt = 0;
+      this.#since = null;
+    }
+    this.#upSince = null;
+    this.#since ??= now;
+    if (now - this.#since >= GIVE_UP_MS) return false;
+    const pause_s = Math.max(pause(this.#attempt++, this.world.random()), atLeast_s);
+    this.#wait(pause_s * 1000);
+    return true;
+  }
+
+  /** The line is up again. */
+  up() {
+    this.#upSince = this.world.now();
+  }
+
+  end() {
+    this.world.clearTimeout(this.#timer);
+    this.#timer = null;
+    this.world.events.removeEventListener("online", this.#hurry);
+    this.world.events.removeEventListener("visibilitychange", this.#seen);
+  }
+
+  /** The network is back: no need to wait longer. */
+  #hurry = () => {
+    if (this.#timer !== null) this.#wait(0);
+  };
+
+  /** A hidden tab's timers are slow, a phone's stand still. */
+  #seen = () => {
+    if (this.world.visible()) this.#hurry();
+  };
+
+  /** @param {number} ms */
+  #wait(ms) {
+    this.world.clearTimeout(this.#timer);
+    this.#timer = this.world.setTimeout(() => {
+      this.#timer = null;
+      this.knock();
+    }, ms);
+  }
+}

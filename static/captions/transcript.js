@@ -1,0 +1,125 @@
+// @ts-check
+/** The transcript as a value: `reduce(transcript, message)` gives the next one. No DOM, no socket, no clock. */
+
+/**
+ * One utterance. `stable` counts characters (code points) that will not change any more.
+ * A take is one start and stop. It is one session of the server, or more where one could not go on; utterances and
+ * offsets begin again in each.
+ * @typedef {object} Line
+ * @property {number} take
+ * @property {number} session
+ * @property {number} utterance
+ * @property {string} text
+ * @property {number} stable
+ * @property {boolean} final
+ * @property {string} language
+ *
+ * `offset`: that of the newest final of this session, 0 before the first.
+ * @typedef {{take: number, session: number, offset: number, lines: readonly Line[]}} Transcript
+ */
+
+/** @type {Transcript} */
+export const EMPTY = Object.freeze({ take: 0, session: 0, offset: 0, lines: Object.freeze([]) });
+
+/**
+ * Messages: the protocol's `partial`, `final` and `done`, and three of our own: `take` (somebody starts), `anew` (a
+ * new session goes on for one that could not) and `whole` (the text of the whole recording, which replaces what this
+ * take had). Others change nothing.
+ * @param {Transcript} transcript
+ * @param {any} message
+ * @returns {Transcript}
+ */
+export function reduce(transcript, message) {
+  switch (message.type) {
+    case "take":
+      return { ...begun(transcript), take: transcript.take + 1 };
+    case "anew":
+      return begun(transcript);
+    case "partial":
+      return place(transcript, message);
+    case "final":
+      return settle(transcript, message);
+    case "done": // all is final; what still grows was cut otherwise before the line broke
+      return { ...transcript, lines: transcript.lines.filter((line) => line.final) };
+    case "whole":
+      return message.text.trim() ? whole(transcript, message) : { ...transcript, lines: settled(transcript.lines) };
+    default:
+      return transcript;
+  }
+}
+
+/**
+ * What is shown, one utterance a line, an empty line between takes.
+ * @param {Transcript} transcript
+ */
+export function asText(transcript) {
+  const shown = transcript.lines.filter((line) => line.text.trim());
+  return shown
+    .map((line, i) => (i > 0 && shown[i - 1].take !== line.take ? "\n" : "") + line.text.trim() + "\n")
+    .join("");
+}
+
+/**
+ * The settled and the still changing part of a line.
+ * @param {Line} line
+ * @returns {[string, string]}
+ */
+export function parts(line) {
+  if (line.final) return [line.text, ""];
+  const characters = Array.from(line.text); // the server counts code points, JavaScript's slice UTF-16 units
+  return [characters.slice(0, line.stable).join(""), characters.slice(line.stable).join("")];
+}
+
+/** @param {Transcript} transcript @returns {Transcript} */
+function begun({ take, session, lines }) {
+  return { take, session: session + 1, offset: 0, lines: settled(lines) };
+}
+
+/**
+ * Finals come in order; after a resume some come again.
+ * @param {Transcript} transcript
+ * @param {any} final
+ */
+function settle(transcript, final) {
+  if (final.offset <= transcript.offset) return transcript;
+  const { session, lines } = transcript;
+  // The sound before a final is final: a growing line there is of an utterance that was cut otherwise after a resume.
+  const kept = lines.filter((line) => line.session !== session || line.final || line.utterance >= final.utterance);
+  return place({ ...transcript, offset: final.offset ?? transcript.offset, lines: kept }, final);
+}
+
+/** @param {Transcript} transcript @param {any} caption @returns {Transcript} */
+function place(transcript, caption) {
+  const line = {
+    take: transcript.take,
+    session: transcript.session,
+    utterance: caption.utterance,
+    text: caption.text,
+    stable: caption.stable ?? 0,
+    final: caption.type === "final",
+    language: caption.language ?? "",
+  };
+  const former = transcript.lines.find((other) => same(other, line));
+  if (former?.final) return transcript; // a final never changes; a late partial of it is old news
+  const others = transcript.lines.filter((other) => other !== former);
+  const after = others.findIndex((other) => other.session === line.session && other.utterance > line.utterance);
+  const at = after < 0 ? others.length : after;
+  return { ...transcript, lines: [...others.slice(0, at), line, ...others.slice(at)] };
+}
+
+/** @param {Transcript} transcript @param {{text: string, language?: string}} message @returns {Transcript} */
+function whole(transcript, { text, language = "" }) {
+  const { take, session, lines } = transcript;
+  const line = { take, session, utterance: 0, text, stable: 0, final: true, language };
+  return { ...transcript, lines: [...lines.filter((other) => other.take !== take), line] };
+}
+
+/** What a broken session left growing stays as it is. @param {readonly Line[]} lines */
+function settled(lines) {
+  return lines.map((line) => (line.final ? line : { ...line, final: true }));
+}
+
+/** @param {Line} a @param {Line} b */
+function same(a, b) {
+  return a.session === b.session && a.utterance === b.utterance;
+}

@@ -1,0 +1,400 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { CaptionClient, asText } from "../../static/captions/client.js";
+import { DONE, FakeWorld, READY, ack, error, final, partial, resumed, settled } from "./world.js";
+
+/** A client that speaks: the microphone is open, the socket is there, the server is ready. */
+async function speaking({ tickets = true, language = "" } = {}) {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world, language });
+  const states = [];
+  const notices = [];
+  client.addEventListener("state", ({ detail }) => states.push(detail));
+  for (const type of ["notice", "error"]) client.addEventListener(type, ({ detail }) => notices.push(detail.code));
+  await client.start();
+  world.socket.open();
+  world.socket.tell(READY, ...(tickets ? [{ type: "ack", ...ack(0, "t0") }] : []));
+  const said = () => asText(client.transcript).trim();
+  return { world, client, states, notices, said };
+}
+
+/** The line breaks; the client knocks, and the new socket is open. */
+async function comeBack(world, code = 1006) {
+  world.socket.break(code);
+  await world.pass(1.2); // the third pause
+  world.socket.open();
+}
+
+test("from the microphone to the last word", async () => {
+  const { world, client, states, said } = await speaking({ language: "de" });
+  assert.equal(world.socket.url, "wss://captions.example/api/captions?language=de");
+  world.recorder.hear("HHHabc");
+  world.socket.tell(partial(1, "hello wor"));
+  assert.equal(said(), "hello wor");
+  client.stop();
+  await settled();
+  world.socket.tell(final(1, "Hello world.", ack(6, "t1")), DONE);
+  assert.equal(said(), "Hello world.");
+  assert.equal(await world.socket.story(), "«HHHabc» stop");
+  assert.deepEqual(states, ["asking", "connecting", "listening", "finishing", "done"]);
+  assert.equal(world.recorder.stream.track.readyState, "ended");
+});
+
+test("what is said before the socket opens is sent first", async () => {
+  const world = new FakeWorld();
+  await new CaptionClient("https://captions.example/", { world }).start();
+  world.recorder.hear("HHHabc");
+  world.socket.open();
+  world.recorder.hear("def");
+  assert.equal(await world.socket.story(), "«HHHabcdef»");
+});
+
+test("a line that breaks in mid-sentence goes on at the byte the server names, each word once", async () => {
+  const { world, states, said } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.recorder.hear("def");
+  world.socket.tell(final(1, "One.", ack(6, "t1")), partial(2, "tw"));
+  world.socket.break();
+  world.recorder.hear("ghi");
+  await world.pass(0);
+  world.socket.open();
+  world.recorder.hear("jkl");
+  assert.deepEqual(world.socket.said, [{ type: "resume", ticket: "t1" }]);
+  world.socket.tell(final(1, "One."), final(2, "Two.", ack(8, "t2")), resumed({ ...ack(8), offset: 2 }));
+  world.recorder.hear("mno");
+  world.socket.tell(partial(3, "thr"));
+  assert.equal(await world.socket.story(), "resume «HHHfghijklmno»");
+  assert.equal(said(), "One.\nTwo.\nthr");
+  assert.deepEqual(states, ["asking", "connecting", "listening", "offline", "listening"]);
+});
+
+test("the newest ticket is shown, wherever it came from", async () => {
+  const { world } = await speaking();
+  world.socket.tell({ type: "ack", ...ack(0, "alone") });
+  await comeBack(world);
+  world.socket.tell(resumed(ack(0)), final(1, "One.", ack(0, "inside")));
+  await comeBack(world);
+  world.socket.tell(resumed(ack(0)), { type: "reconnect", reason: "draining", ticket: "goodbye" });
+  await comeBack(world, 1012);
+  const shown = world.sockets.slice(1).map(({ said }) => said[0].ticket);
+  assert.deepEqual(shown, ["alone", "inside", "goodbye"]);
+});
+
+test("a server that dies during the resume is asked again", async () => {
+  const { world, client } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.tell(final(1, "One.", ack(6, "t1")));
+  await comeBack(world);
+  world.socket.break(1011);
+  await world.pass(0.3);
+  world.recorder.hear("def");
+  world.socket.open();
+  world.socket.tell(resumed(ack(6)));
+  assert.equal(await world.socket.story(), "resume «HHHdef»");
+  assert.equal(client.state, "listening");
+});
+
+test("a server that never answers the resume is asked again, and what it says later is not heard", async () => {
+  const { world, said } = await speaking();
+  await comeBack(world);
+  const [, silent] = world.sockets;
+  await world.pass(8);
+  assert.equal(silent.readyState, 3);
+  await world.pass(0.3);
+  assert.equal(world.sockets.length, 3);
+  silent.tell(resumed(ack(0)), final(1, "Ghost."));
+  silent.break();
+  assert.equal(said(), "");
+  assert.equal(world.sockets.length, 3);
+});
+
+for (const code of ["resume.expired", "request.invalid"]) {
+  test(`a refused ticket (${code}) begins a new session with all that was not acknowledged, and says so`, async () => {
+    const { world, notices, said } = await speaking();
+    world.recorder.hear("HHHabc");
+    world.socket.tell(final(1, "One.", ack(5, "t1")), partial(2, "tw"));
+    await comeBack(world);
+    world.socket.tell(error(code));
+    await comeBack(world, code === "resume.expired" ? 4031 : 4500);
+    world.recorder.hear("def");
+    world.socket.tell(READY, { type: "ack", ...ack(0, "n0") }, final(1, "Two."));
+    assert.equal(await world.socket.story(), "«HHHcdef»");
+    assert.equal(said(), "One.\ntw\nTwo.");
+    assert.deepEqual(notices, ["live.anew"]);
+    await comeBack(world);
+    assert.deepEqual(world.socket.said, [{ type: "resume", ticket: "n0" }]);
+  });
+}
+
+test("when too much is missing for a session, the whole recording is sent at stop", async () => {
+  const { world, client, notices, said } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.tell(final(1, "One.", ack(6, "t1")));
+  await comeBack(world);
+  for (let i = 0; i < 5; i++) world.recorder.hear("x".repeat(2 ** 20));
+  world.socket.tell(resumed(ack(6)));
+  assert.equal(client.state, "recording");
+  assert.deepEqual(notices, ["live.lost"]);
+  client.stop();
+  await settled();
+  assert.equal(world.posted[0].size, 6 + 5 * 2 ** 20);
+  assert.equal(said(), "the whole text");
+});
+
+test("a line that stays down for ten minutes is given up, and the recording goes on", async () => {
+  const { world, client } = await speaking();
+  for (let i = 0; i < 700 && client.state !== "recording"; i++) {
+    if (world.socket.readyState === 0) world.socket.break();
+    if (i === 0) world.socket.break();
+    await world.pass(1);
+  }
+  assert.equal(client.state, "recording");
+  assert.ok(world.time > 590_000 && world.time < 620_000, String(world.time));
+  assert.equal(world.recorder.state, "recording");
+});
+
+test("how long the line is down can be told", async () => {
+  const { world, client } = await speaking();
+  assert.equal(client.down_s, 0);
+  world.socket.break();
+  await world.pass(12);
+  assert.equal(client.down_s, 12);
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(0);
+  world.socket.open();
+  world.socket.tell(resumed(ack(0)));
+  assert.equal(client.down_s, 0);
+});
+
+test("stopped while the line is down, the last words come when it is back", async () => {
+  const { world, client, states, said } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.break();
+  client.stop();
+  await settled();
+  assert.equal(client.state, "stranded");
+  await world.pass(0.3);
+  world.socket.open();
+  world.socket.tell(resumed(ack(0)));
+  assert.equal(await world.socket.story(), "resume «HHHabc» stop");
+  world.socket.tell(final(1, "Hello.", ack(6, "t1")), DONE);
+  assert.equal(said(), "Hello.");
+  assert.deepEqual(states.slice(-4), ["offline", "stranded", "finishing", "done"]);
+  assert.deepEqual(world.posted, []);
+});
+
+test("whoever does not wait for the line keeps the words, and may send the recording", async () => {
+  const { world, client, notices, said } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.tell(partial(1, "hello"));
+  world.socket.break();
+  client.stop();
+  await settled();
+  client.stopWaiting();
+  assert.equal(said(), "hello");
+  assert.deepEqual(notices, ["waiting.stopped"]);
+  await world.pass(60);
+  assert.equal(world.sockets.length, 1);
+  await client.upload();
+  assert.equal(said(), "the whole text");
+  assert.equal(client.state, "done");
+});
+
+test("a server that knows no tickets is not asked again, and gets the whole recording at stop", async () => {
+  const { world, client, notices, said } = await speaking({ tickets: false });
+  world.recorder.hear("HHHabc");
+  world.socket.tell(final(1, "Hel."));
+  world.socket.break(1011);
+  assert.equal(client.state, "recording");
+  world.recorder.hear("def");
+  await world.pass(60);
+  assert.equal(world.sockets.length, 1);
+  client.stop();
+  await settled();
+  assert.equal(await world.posted[0].text(), "HHHabcdef");
+  assert.equal(said(), "the whole text");
+  assert.deepEqual(notices, ["live.lost"]);
+});
+
+test("a server without a place is asked again, with all that was said meanwhile", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  await client.start();
+  world.recorder.hear("HHHabc");
+  world.socket.open();
+  world.socket.tell(error("quota.sessions", { retry_after_s: 5 }));
+  world.socket.break(4030);
+  assert.equal(client.state, "offline");
+  world.recorder.hear("def");
+  await world.pass(4.9);
+  assert.equal(world.sockets.length, 1);
+  await world.pass(0.1);
+  world.socket.open();
+  world.socket.tell(READY);
+  assert.equal(await world.socket.story(), "«HHHabcdef»");
+  assert.equal(client.state, "listening");
+});
+
+test("a network without WebSockets is told, and not asked again", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  await client.start();
+  await world.pass(8);
+  assert.equal(client.state, "recording");
+  await world.pass(60);
+  assert.equal(world.sockets.length, 1);
+});
+
+test("a close code that says stop ends it, tickets or not", async () => {
+  const { world, client, notices } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.tell(error("session.superseded"));
+  world.socket.break(4509);
+  await world.pass(60);
+  assert.equal(client.state, "trouble");
+  assert.deepEqual(notices, ["session.superseded"]);
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.recorder.state, "inactive");
+});
+
+test("a slow server is waited for as long as it says anything after stop", async () => {
+  const { world, client, states } = await speaking();
+  world.recorder.hear("HHHabc");
+  client.stop();
+  await world.pass(4);
+  assert.equal(client.state, "waiting");
+  for (let i = 0; i < 3; i++) {
+    await world.pass(120);
+    world.socket.tell({ type: "warning", code: "engine.delayed", message: "slow", lag_s: 9 });
+  }
+  world.socket.tell(DONE);
+  assert.deepEqual(states.slice(-3), ["finishing", "waiting", "done"]);
+});
+
+test("a server that says nothing after stop is sent the recording", async () => {
+  const { world, client, said } = await speaking();
+  world.recorder.hear("HHHabc");
+  client.stop();
+  await world.pass(129);
+  assert.equal(client.state, "waiting");
+  await world.pass(1);
+  assert.equal(said(), "the whole text");
+});
+
+test("a line that takes sound and answers nothing is made anew, each time with more patience", async () => {
+  const { world } = await speaking();
+  const cut = [];
+  for (let i = 0; i < 3; i++) {
+    const begun = world.time;
+    const silent = world.socket;
+    while (world.socket === silent) {
+      world.recorder.hear("a");
+      await world.pass(1);
+    }
+    cut.push(Math.round((world.time - begun) / 1000));
+    world.socket.open();
+    world.socket.tell(resumed(ack(0)));
+  }
+  assert.deepEqual(cut, [30, 60, 120]);
+});
+
+test("a muted microphone says that somebody is there", async () => {
+  const { world } = await speaking();
+  await world.pass(35);
+  assert.equal(await world.socket.story(), "keepalive keepalive keepalive");
+  assert.equal(world.sockets.length, 1);
+});
+
+test("a microphone that is pulled out is replaced, in the same session", async () => {
+  const { world, client, notices } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.recorder.unplug();
+  await settled();
+  world.recorder.hear("KKKdef");
+  assert.equal(world.recorders.length, 2);
+  assert.equal(await world.socket.story(), "«HHHabc» recording «KKKdef»");
+  assert.deepEqual(notices, ["microphone.changed"]);
+  world.socket.tell(final(1, "One.", ack(5, "t1", { recording: 1 })));
+  await comeBack(world);
+  world.socket.tell(resumed(ack(5, "", { recording: 1 })));
+  assert.equal(await world.socket.story(), "resume «KKKf»");
+  assert.deepEqual(await Promise.all(client.files().map((file) => file.text())), ["HHHabc", "KKKdef"]);
+});
+
+test("a microphone that is changed while the line is down counts when it is back", async () => {
+  const { world, client } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.break();
+  const former = world.recorder;
+  await client.use("other");
+  await settled();
+  world.recorder.hear("KKKdef");
+  assert.equal(former.stream.track.readyState, "ended");
+  await world.pass(0);
+  world.socket.open();
+  world.socket.tell(resumed(ack(0)));
+  assert.equal(await world.socket.story(), "resume «HHHabc» recording «KKKdef»");
+});
+
+test("without another microphone the session ends with what was said", async () => {
+  const { world, client, notices } = await speaking();
+  world.microphones = 0;
+  world.recorder.hear("HHHabc");
+  world.recorder.unplug();
+  await settled();
+  assert.equal(client.state, "finishing");
+  assert.equal(await world.socket.story(), "«HHHabc» stop");
+  assert.deepEqual(notices, ["microphone.gone"]);
+});
+
+test("two recordings that cannot go live are sent one after the other, and their text is joined", async () => {
+  const { world, client, said } = await speaking({ tickets: false });
+  world.transcripts = ["One.", "Two."];
+  world.socket.break();
+  world.recorder.hear("HHHabc");
+  world.recorder.unplug();
+  await settled();
+  world.recorder.hear("KKKdef");
+  client.stop();
+  await settled();
+  await settled();
+  assert.deepEqual(world.posted.map(({ name }) => name), ["recording.webm", "recording 2.webm"]);
+  assert.equal(said(), "One. Two.");
+});
+
+test("a recorder that a phone put to sleep goes on when the tab is seen again", async () => {
+  const { world } = await speaking();
+  world.recorder.state = "paused";
+  world.events.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(world.recorder.state, "recording");
+  world.recorder.hear("HHHabc");
+  world.recorder.stream.track.readyState = "ended";
+  world.events.dispatchEvent(new Event("visibilitychange"));
+  await settled();
+  assert.equal(world.recorders.length, 2);
+});
+
+test("whoever stops before the microphone is there is not listened to", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  const starting = client.start();
+  client.stop();
+  await starting;
+  assert.equal(client.state, "idle");
+  assert.deepEqual([world.recorders.length, world.sockets.length], [0, 0]);
+});
+
+test("after the end one can start again, behind what is there", async () => {
+  const { world, client, said } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.tell(final(1, "One.", ack(6, "t1")));
+  client.stop();
+  await settled();
+  world.socket.tell(DONE);
+  await client.start();
+  world.socket.open();
+  world.socket.tell(READY, final(1, "Again."));
+  assert.equal(said(), "One.\n\nAgain.");
+  assert.deepEqual(world.socket.said, []);
+});

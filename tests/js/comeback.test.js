@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Comeback, passes, pause } from "../../static/captions/comeback.js";
+import { FakeWorld } from "./world.js";
+
+function knocking() {
+  const world = new FakeWorld();
+  const knocks = [];
+  const comeback = new Comeback(() => knocks.push(world.time / 1000), world);
+  return { world, knocks, comeback };
+}
+
+test("the pauses grow to seven seconds, with jitter either way", () => {
+  const pauses = [0, 1, 2, 3, 4, 5, 6, 99].map((attempt) => Number(pause(attempt, 0.5).toFixed(3)));
+  assert.deepEqual(pauses, [0, 0.3, 1.2, 2.7, 4.8, 7, 7, 7]);
+  assert.equal(pause(9, 0).toFixed(3), "5.600");
+  assert.equal(pause(9, 1).toFixed(3), "8.400");
+});
+
+test("after ten minutes nobody knocks any more", async () => {
+  const { world, knocks, comeback } = knocking();
+  while (comeback.again()) await world.pass(7);
+  assert.equal(world.time, 602_000);
+  assert.equal(knocks.length, 86);
+});
+
+test("when the network is back nobody waits, whether or not the page is seen", async () => {
+  const { world, knocks, comeback } = knocking();
+  world.isVisible = false;
+  for (let i = 0; i < 5; i++) comeback.again();
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(0);
+  assert.deepEqual(knocks, [0]);
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(10);
+  assert.deepEqual(knocks, [0]);
+});
+
+test("whoever comes back to the page does not wait; whoever leaves it changes nothing", async () => {
+  const { world, knocks, comeback } = knocking();
+  comeback.again(5);
+  world.isVisible = false;
+  world.events.dispatchEvent(new Event("visibilitychange"));
+  await world.pass(1);
+  assert.deepEqual(knocks, []);
+  world.isVisible = true;
+  world.events.dispatchEvent(new Event("visibilitychange"));
+  await world.pass(0);
+  assert.deepEqual(knocks, [1]);
+});
+
+test("a line that held begins from no pause; one that did not goes on growing", async () => {
+  const { world, knocks, comeback } = knocking();
+  comeback.again();
+  await world.pass(0);
+  comeback.up();
+  await world.pass(1);
+  comeback.again();
+  await world.pass(1);
+  comeback.up();
+  await world.pass(5);
+  comeback.again();
+  await world.pass(0);
+  assert.deepEqual(knocks, [0, 1.3, 7]);
+});
+
+test("the server may ask for a longer pause", async () => {
+  const { world, knocks, comeback } = knocking();
+  comeback.again(5);
+  await world.pass(9);
+  assert.deepEqual(knocks, [5]);
+});
+
+test("the close code says whether to come back", () => {
+  for (const code of [1001, 1006, 1011, 1012, 1013, 4000, 4031, 4499]) assert.ok(passes(code), String(code));
+  for (const code of [1000, 1002, 1005, 1008, 1009, 4500, 4509, 4999]) assert.ok(!passes(code), String(code));
+});

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { EMPTY, asText, parts, reduce } from "../../static/captions/transcript.js";
+import { final, partial } from "./world.js";
+
+const text = (...messages) => asText([{ type: "take" }, ...messages].reduce(reduce, EMPTY));
+
+test("a partial replaces the former one, and a final replaces the line", () => {
+  assert.equal(text(partial(1, "hello"), partial(1, "hello wor")), "hello wor\n");
+  assert.equal(text(partial(1, "hello wor"), final(1, "Hello world.")), "Hello world.\n");
+});
+
+test("a late partial never replaces a final", () => {
+  assert.equal(text(final(1, "Hello."), partial(1, "yellow")), "Hello.\n");
+});
+
+test("finals that are told again after a resume are there once", () => {
+  const finals = [final(1, "One."), final(2, "Two."), final(3, "Three.")];
+  const again = { ...finals[1], utterance: 9 }; // whatever number it has: the offset counts
+  assert.equal(text(...finals.slice(0, 2), again, ...finals), "One.\nTwo.\nThree.\n");
+});
+
+test("a growing line that the resumed session cut otherwise does not stay", () => {
+  assert.equal(text(partial(1, "one"), partial(2, "two"), final(3, "One two.")), "One two.\n");
+  assert.equal(text(final(1, "One."), partial(2, "two"), { type: "done" }), "One.\n");
+});
+
+test("a new session begins to count again and keeps what was there", () => {
+  assert.equal(text(final(1, "One."), partial(2, "two"), { type: "anew" }, final(1, "Two.")), "One.\ntwo\nTwo.\n");
+});
+
+test("the text of the whole recording replaces its take in all its sessions", () => {
+  const before = [{ type: "take" }, final(1, "Before."), { type: "take" }, final(1, "a")];
+  const after = [...before, { type: "anew" }, final(1, "b"), { type: "whole", text: "A. B." }].reduce(reduce, EMPTY);
+  assert.equal(asText(after), "Before.\n\nA. B.\n");
+});
+
+test("an empty text of the whole recording takes nothing away", () => {
+  assert.equal(text(partial(1, "hello"), { type: "whole", text: "" }), "hello\n");
+});
+
+test("a message changes a copy, or nothing at all", () => {
+  const before = reduce(EMPTY, final(1, "One."));
+  const frozen = structuredClone(before);
+  reduce(before, final(2, "Two."));
+  assert.deepEqual(before, frozen);
+  assert.equal(reduce(before, { type: "ready" }), before);
+});
+
+test("stable counts characters as the server does", () => {
+  assert.deepEqual(parts({ final: false, text: "𝄞 piano forte", stable: 7 }), ["𝄞 piano", " forte"]);
+});

@@ -1,0 +1,198 @@
+/** A small world for the library: a clock that moves when told, sockets and recorders that do what the test says. */
+
+export class FakeWorld {
+  time = 0;
+  events = new EventTarget();
+  isVisible = true;
+  userAgent = "Gecko/20100101 Firefox/150";
+  /** @type {FakeSocket[]} */
+  sockets = [];
+  /** @type {FakeRecorder[]} */
+  recorders = [];
+  /** @type {{file: File}[]} */
+  posted = [];
+  transcripts = ["the whole text"];
+  microphones = 9;
+  #timers = [];
+
+  constructor() {
+    const world = this;
+    this.WebSocket = class extends FakeSocket {
+      constructor(url) {
+        super(url);
+        world.sockets.push(this);
+      }
+    };
+    this.MediaRecorder = class extends FakeRecorder {
+      constructor(stream) {
+        super(stream);
+        world.recorders.push(this);
+      }
+    };
+    this.XMLHttpRequest = class extends FakeRequest {
+      send(form) {
+        world.posted.push(form.get("file"));
+        this.answer({ transcript: world.transcripts.shift() });
+      }
+    };
+    this.mediaDevices = {
+      getUserMedia: async () => {
+        if (this.microphones-- <= 0) throw new DOMException("none", "NotFoundError");
+        return new FakeStream();
+      },
+    };
+  }
+
+  get socket() {
+    return this.sockets.at(-1);
+  }
+
+  get recorder() {
+    return this.recorders.at(-1);
+  }
+
+  now = () => this.time;
+  random = () => 0.5; // the middle of the jitter
+  visible = () => this.isVisible;
+
+  setTimeout = (act, ms) => {
+    const timer = { act, at: this.time + ms };
+    this.#timers.push(timer);
+    return timer;
+  };
+
+  clearTimeout = (timer) => {
+    this.#timers = this.#timers.filter((other) => other !== timer);
+  };
+
+  /** Moves the clock, and does on the way what is due. */
+  async pass(seconds) {
+    const until = this.time + seconds * 1000;
+    for (;;) {
+      await settled();
+      const due = this.#timers.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
+      if (!due) break;
+      this.clearTimeout(due);
+      this.time = Math.max(this.time, due.at);
+      due.act();
+    }
+    this.time = until;
+  }
+}
+
+/** All promises that can be kept are. */
+export const settled = () => new Promise((done) => setImmediate(done));
+
+export class FakeSocket extends EventTarget {
+  readyState = 0;
+  /** @type {(object | Blob)[]} what the client said */
+  said = [];
+
+  constructor(url) {
+    super();
+    this.url = url;
+  }
+
+  send(data) {
+    if (this.readyState !== 1) throw new DOMException("not open", "InvalidStateError");
+    this.said.push(typeof data === "string" ? JSON.parse(data) : data);
+  }
+
+  close() {
+    this.readyState = 3;
+  }
+
+  // -- the server's side
+
+  open() {
+    this.readyState = 1;
+    this.dispatchEvent(new Event("open"));
+  }
+
+  tell(...messages) {
+    for (const message of messages) {
+      this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
+    }
+  }
+
+  /** @param {number} code */
+  break(code = 1006) {
+    this.readyState = 3;
+    this.dispatchEvent(Object.assign(new Event("close"), { code }));
+  }
+
+  /** The kinds of text messages, and the bytes between them as text. */
+  async story() {
+    const story = [];
+    for (const one of this.said) {
+      if (!(one instanceof Blob)) story.push(one.type);
+      else if (story.at(-1)?.startsWith?.("«")) story.push(`«${story.pop().slice(1, -1)}${await one.text()}»`);
+      else story.push(`«${await one.text()}»`);
+    }
+    return story.join(" ");
+  }
+}
+
+class FakeStream {
+  track = Object.assign(new EventTarget(), { readyState: "live", stop: () => (this.track.readyState = "ended") });
+  getTracks = () => [this.track];
+}
+
+class FakeRecorder extends EventTarget {
+  static isTypeSupported = (type) => type === "audio/webm;codecs=opus";
+  state = "inactive";
+  mimeType = "audio/webm;codecs=opus";
+
+  constructor(stream) {
+    super();
+    this.stream = stream;
+  }
+
+  start() {
+    this.state = "recording";
+  }
+
+  stop() {
+    this.state = "inactive";
+    queueMicrotask(() => this.dispatchEvent(new Event("stop")));
+  }
+
+  resume() {
+    this.state = "recording";
+  }
+
+  /** @param {string} bytes */
+  hear(bytes) {
+    this.dispatchEvent(Object.assign(new Event("dataavailable"), { data: new Blob([bytes]) }));
+  }
+
+  /** The microphone is pulled out. */
+  unplug() {
+    this.stream.track.readyState = "ended";
+    this.stream.track.dispatchEvent(new Event("ended"));
+  }
+}
+
+class FakeRequest extends EventTarget {
+  upload = new EventTarget();
+  open() {}
+
+  answer(response) {
+    this.status = 200;
+    this.response = response;
+    queueMicrotask(() => this.dispatchEvent(new Event("load")));
+  }
+}
+
+// -- what a server says
+
+export const READY = { type: "ready", session: "s_1", room: "s_1", engine: "scripted", recording: 0, limits: {} };
+export const ack = (bytes, ticket, { recording = 0 } = {}) => ({ recording, bytes, header: bytes ? 3 : 0, ticket });
+export const partial = (utterance, text) => ({ type: "partial", utterance, text, stable: 0 });
+export const final = (offset, text, ack) => ({ type: "final", utterance: offset, offset, text, words: [], ack });
+export const resumed = (place) => ({ type: "resumed", session: "s_1", offset: 0, generation: 2, ...place });
+export const DONE = { type: "done", audio_s: 1, spoken_s: 1, billed_s: 1, finals: 1 };
+export const error = (code, { retry_after_s = null } = {}) => ({
+  type: "error",
+  error: { code, message: code, param: null, retry_after_s },
+});
