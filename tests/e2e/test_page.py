@@ -151,7 +151,8 @@ def test_a_socket_that_dies_in_mid_speech_is_told_and_loses_no_word(visit: Visit
     wait_for_state(page, "recording")
     expect(page.locator("#notice")).to_contain_text("I am still recording")
     expect(page.locator("#partials")).not_to_be_empty()
-    expect(page.locator("#clock")).to_have_text("0:05", timeout=STEP_MS)
+    # Behind the whole sentence: of one that is cut at any word the embedded engine may make a loop, which is dropped.
+    expect(page.locator("#clock")).to_have_text("0:09", timeout=STEP_MS)
     page.click("#button")
     wait_for_state(page, "done")
     expect(page.locator("#finals")).to_contain_text("best of times", ignore_case=True)
@@ -168,7 +169,7 @@ def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visi
         def said(message: str | bytes) -> None:
             if '"resume"' in str(message):
                 assert '"t_1"' in str(message)
-                route.send(f'{{{{"type":"resumed","session":"s_1",{ack},"offset":0,"generation":2}}}}')
+                route.send(f'{{"type":"resumed","session":"s_1",{ack},"offset":0,"generation":2}}')
                 route.send(final)
 
         routes.append(route)
@@ -178,7 +179,7 @@ def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visi
         route.on_message(said)
         if len(routes) == 1:
             route.send(ready)
-            route.send(f'{{{{"type":"ack",{ack}}}}}')
+            route.send(f'{{"type":"ack",{ack}}}')
 
     page = visit(prepare=lambda page: page.route_web_socket("**/api/captions*", server))
     page.click("#button")
