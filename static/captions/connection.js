@@ -47,6 +47,8 @@ export class Connection extends EventTarget {
   #ticket = "";
   /** Whether the server has begun this session. */
   #ready = false;
+  /** Its first ticket comes with the first sound, and may be lost. */
+  #knowsTickets = false;
   /** Whether the server ever said anything: then the way is not blocked. */
   #spoken = false;
   /** The number of the recording this socket is in. */
@@ -192,7 +194,8 @@ export class Connection extends EventTarget {
     switch (message.type) {
       case "ready":
         this.#ready = true;
-        this.#lineIsUp();
+        this.#knowsTickets = message.limits?.resume_s > 0;
+        if (this.#phase === "flowing") this.#lineIsUp(); // else `resumed` follows
         this.#tell("message", message);
         break;
       case "resumed":
@@ -261,9 +264,9 @@ export class Connection extends EventTarget {
     else this.#end(this.#spoken ? "lost" : "blocked");
   }
 
-  /** With a ticket, or where nothing has begun and the server is there at all. */
+  /** With a ticket, or where nothing is final yet and a server is there at all. */
   #canGoOn() {
-    return this.#ticket !== "" || (this.#spoken && !this.#ready);
+    return this.#ticket !== "" || this.#knowsTickets || (this.#spoken && !this.#ready);
   }
 
   #comeBack() {

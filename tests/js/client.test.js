@@ -95,6 +95,33 @@ test("a server that dies during the resume is asked again", async () => {
   assert.equal(client.state, "listening");
 });
 
+test("a session that breaks before its first ticket begins again with the first byte", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  await client.start();
+  world.socket.open();
+  world.socket.tell({ ...READY, limits: { resume_s: 600 } });
+  world.recorder.hear("HHHabc");
+  await comeBack(world);
+  assert.equal(await world.socket.story(), "«HHHabc»");
+  world.socket.tell({ ...READY, limits: { resume_s: 600 } });
+  assert.equal(client.state, "listening");
+});
+
+test("the line is not up before the server said where to go on", async () => {
+  const { world, client } = await speaking();
+  await comeBack(world);
+  world.socket.tell(READY, { type: "ack", ...ack(0, "t1") });
+  assert.equal(client.state, "offline");
+  await world.pass(8);
+  await world.pass(1.2);
+  assert.equal(world.sockets.length, 3);
+  world.socket.open();
+  assert.deepEqual(world.socket.said, [{ type: "resume", ticket: "t1" }]);
+  world.socket.tell(READY, resumed(ack(0)));
+  assert.equal(client.state, "listening");
+});
+
 test("a server that never answers the resume is asked again, and what it says later is not heard", async () => {
   const { world, said } = await speaking();
   await comeBack(world);
