@@ -13,9 +13,11 @@ from fastapi.staticfiles import StaticFiles
 from .api import batch, errors, health, live
 from .api.guard import Guard
 from .api.service import Limits, Service
+from .api.sessions import Sessions
 from .audio.vad import load_model
 from .engines.base import Engine
 from .engines.pool import Pool
+from .secret import kept_secret
 from .settings import Settings
 from .speech.session import Policy
 
@@ -36,7 +38,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             app.state.service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
                 CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
-                settings.temp_dir,
+                settings.temp_dir, secret(settings), Sessions(settings.resume_s),
             )  # fmt: skip
             yield
 
@@ -88,6 +90,11 @@ def policy(settings: Settings, engine: Engine) -> Policy:
     )
 
 
+def secret(settings: Settings) -> bytes:
+    """What tickets are signed with."""
+    return settings.secret.get_secret_value().encode() if settings.secret else kept_secret(settings.state_dir)
+
+
 def limits(settings: Settings) -> Limits:
     """The limits of the edge."""
     return Limits(
@@ -101,4 +108,6 @@ def limits(settings: Settings) -> Limits:
         max_upload_s=settings.max_upload_h * 3600,
         max_uploads=settings.max_uploads,
         drain_s=settings.drain_s,
+        resume_s=settings.resume_s,
+        resume_grace_s=settings.resume_grace_s,
     )

@@ -73,8 +73,17 @@ class Settings(BaseSettings):
     drain_s: float = Field(10, ge=0)
     """Seconds that sessions and uploads have to come to an end when the server is being stopped."""
 
+    resume_s: Seconds = 600
+    """Seconds for which a client may come back with a ticket and go on with its session."""
+    resume_grace_s: float = Field(10, ge=0)
+    """Seconds after which a session whose client vanished makes its last words final; 0 forgets it at once."""
+    secret: SecretStr | None = Field(None, min_length=16)
+    """What tickets are signed with, the same for all servers behind one address; by default made once and kept."""
+
     temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where the recordings of running sessions lie; they are deleted when the session ends."""
+    state_dir: Path = Field(default_factory=lambda: state_home() / "sotto")
+    """Where the secret is kept that was made; by default $XDG_STATE_HOME/sotto or ~/.local/state/sotto."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log; never speech or keys."""
 
@@ -110,6 +119,12 @@ class Settings(BaseSettings):
         if self.engine == "auto":
             return "openai" if self.openai_api_key else "moonshine"
         return self.engine
+
+
+def state_home() -> Path:
+    """The user's folder for what programs keep (XDG Base Directory Specification)."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    return Path(named if os.path.isabs(named) else os.path.expanduser("~/.local/state"))
 
 
 def variable(field: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import AudioTooLarge
-from .packet import Packet, Track
+from .packet import Packet, Place, Track
 
 SLACK = 1 << 20  # bytes that may lie unused in the file before it is written anew
 LARGEST = 256 << 20  # bytes; what is still needed is seconds, but a stream of junk has no packets to be cut off at
@@ -28,6 +28,7 @@ class Entry:
     boundary: int
     at: int
     size: int
+    again: Place  # where to begin to read, to find it again
     data: bytes | None = None
 
 
@@ -47,6 +48,8 @@ class Spool:
         self._keep = keep
         self._slack, self._largest = slack, largest
         self._lock = threading.Lock()
+        self._first: Track | None = None
+        self._again = Place()  # of the newest entry
 
     def write(self, data: bytes) -> None:
         """The next bytes of the recording. Raises AudioTooLarge."""
@@ -64,7 +67,8 @@ class Spool:
     def note(self, track: Track, packet: Packet, start: float) -> None:
         """Remember where the packet that begins at `start` (session seconds) lies."""
         data = packet.data if packet.at is None else None
-        entry = Entry(track, start, packet.boundary, packet.at or 0, len(packet.data), data)
+        self._again = self._place(track, packet, start)
+        entry = Entry(track, start, packet.boundary, packet.at or 0, len(packet.data), self._again, data)
         with self._lock:
             self._entries.append(entry)
 
@@ -85,6 +89,14 @@ class Spool:
             packets = [(entry.start, entry.data or self._read(entry)) for entry in reversed(wanted)]
             return (wanted[0].track if wanted else None), packets
 
+    def place(self, time: float) -> Place | None:
+        """Where one must begin to read to hear everything from `time` (session seconds) on; None before any packet."""
+        with self._lock:
+            for entry in reversed(self._entries):
+                if entry.start <= time:
+                    return entry.again
+            return self._entries[0].again if self._entries else None
+
     def forget(self, before: float) -> None:
         """Nothing before this time (session seconds) will be asked for again."""
         with self._lock:
@@ -99,6 +111,14 @@ class Spool:
             with suppress(OSError):
                 self._file.close()
             self.path.unlink(missing_ok=True)
+
+    def _place(self, track: Track, packet: Packet, start: float) -> Place:
+        self._first = self._first or track
+        if track is not self._first:
+            return self._again  # a second header in mid-stream: whoever begins after it has only the first one
+        if (packet.boundary, track.header) == (self._again.bytes, self._again.header) and self._entries:
+            return self._again
+        return Place(0, packet.boundary, track.header, start)
 
     def _read(self, entry: Entry) -> bytes:
         self._file.seek(entry.at - self._dropped)

@@ -95,7 +95,7 @@ async def test_a_recording_without_speech_has_no_captions():
     start = {"type": "start", "audio": {"encoding": "pcm_s16le", "sample_rate": 16000}}
     async with serving(engine) as site:
         told = await site.say(start, bytes(64_000), STOP)
-    assert [message["type"] for message in told.messages] == ["ready", "done"] and not engine.asked
+    assert [message["type"] for message in told.messages] == ["ready", "ack", "done"] and not engine.asked
 
 
 async def test_finalize_makes_what_was_said_final_at_once():
@@ -224,7 +224,7 @@ async def test_keepalive_keeps_alive_and_changes_nothing(clock: Clock):
         await send(socket, {"type": "start", "language": "en"})
         await send(socket, STOP)
         told = await read(socket)
-    assert [message["type"] for message in told.messages] == ["ready", "done"]
+    assert [message["type"] for message in told.messages] == ["ready", "ack", "done"]
 
 
 async def test_a_session_has_an_end(clock: Clock):
@@ -263,7 +263,7 @@ async def test_when_the_server_is_stopped_what_was_said_is_made_final_first():
         await read(socket, until="partial")
         site.service.drain()
         told = await read(socket)
-    assert [message["type"] for message in told.messages][-2:] == ["final", "error"]
+    assert [message["type"] for message in told.messages][-3:] == ["final", "reconnect", "error"]
     assert (told.code, told.reason) == (1012, "server.draining") and told.error["retryable"] is True
 
 
