@@ -198,7 +198,8 @@ class Connection:
             service.folder,
             parse=raw.parse(audio.encoding, audio.sample_rate, audio.channels) if audio else probe.parse,
             suffix=f".{audio.encoding.removeprefix('pcm_')}" if audio else "",
-            keep_samples=service.pool.engine.wants_samples,
+            keep_samples=service.pool.wants_samples,
+            keep=service.recordings and service.recordings / self.id,
         )
         if options.interim is False:
             policy = replace(policy, partials=False)

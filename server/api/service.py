@@ -44,6 +44,7 @@ class Service:
     policy: Policy
     limits: Limits
     folder: Path
+    recordings: Path | None  # where those of sessions are kept
     sessions: set[str] = field(default_factory=set)
     uploads: int = 0  # under way
     stopping: anyio.Event = field(default_factory=anyio.Event)

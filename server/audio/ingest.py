@@ -83,14 +83,15 @@ class Ingest:
         parse: Callable[[ByteReader], Parser] = probe.parse,
         suffix: str = "",
         keep_samples: bool = True,
-        keep_recording: bool = False,
+        keep: Path | None = None,
     ) -> None:
         self._vad = Vad(vad)
         self._folder = folder
         self._parse = parse
         self._suffix = suffix  # of the spool file; empty: the first bytes tell
         self._keep_samples = keep_samples
-        self._keep_recording = keep_recording
+        self._keep = keep  # where the recording stays, without its suffix
+        self._files = 0
         self._count = 0  # frames so far
         self._rest = np.zeros(0, np.float32)  # decoded, and less than a frame
         self._heard: list[Heard] = []  # not yet given out; after a fault `finish` does it
@@ -160,7 +161,7 @@ class Ingest:
             spool.forget(before)
 
     def close(self) -> None:
-        """Delete the session's files."""
+        """Delete the session's files, but for those to be kept."""
         for recording in self._recordings:
             recording.close()
 
@@ -170,9 +171,16 @@ class Ingest:
             suffix = self._suffix or probe.suffix(recording.head)
             if suffix is None:
                 return
-            recording.spool = Spool(self._folder, suffix, keep=self._keep_recording)
+            recording.spool = Spool(self._folder, suffix, keep=self._place())
             data, recording.head = recording.head, b""
         recording.spool.write(data)
+
+    def _place(self) -> Path | None:
+        """Where the next file is kept; those after the first are numbered."""
+        self._files += 1
+        if self._keep is None or self._files == 1:
+            return self._keep
+        return self._keep.with_name(f"{self._keep.name}-{self._files}")
 
     def _begin(self, recording: Recording, track: Track) -> None:
         assert recording.spool is not None  # the container was known, or there would be no track

@@ -35,16 +35,21 @@ class Spool:
     """One recording of one session. Feeding and cutting may happen in two threads."""
 
     def __init__(
-        self, folder: Path, suffix: str, *, keep: bool = False, slack: int = SLACK, largest: int = LARGEST
+        self, folder: Path, suffix: str, *, keep: Path | None = None, slack: int = SLACK, largest: int = LARGEST
     ) -> None:
-        handle, name = tempfile.mkstemp(suffix, "sotto-", folder)
-        self.path = Path(name)
+        """`keep` is where the whole recording stays, without its suffix; else it is deleted at the end."""
+        if keep:
+            self.path = keep.with_name(f"{keep.name}{suffix}")
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        else:
+            handle, name = tempfile.mkstemp(suffix, "sotto-", folder)
+            self.path = Path(name)
         self._file = os.fdopen(handle, "w+b")
         self._entries: deque[Entry] = deque()
         self._header = 0  # bytes at the start that every later reader needs
         self._dropped = 0  # bytes after the header that are no longer in the file
         self._end = 0  # bytes of the stream so far
-        self._keep = keep
+        self._keep = keep is not None
         self._slack, self._largest = slack, largest
         self._lock = threading.Lock()
 
@@ -94,11 +99,12 @@ class Spool:
                 self._drop(self._entries[0].boundary)
 
     def close(self) -> None:
-        """Delete the file, also when the disk is too full to close it."""
+        """Delete the file unless it is to be kept, also when the disk is too full to close it."""
         with self._lock:
             with suppress(OSError):
                 self._file.close()
-            self.path.unlink(missing_ok=True)
+            if not self._keep:
+                self.path.unlink(missing_ok=True)
 
     def _read(self, entry: Entry) -> bytes:
         self._file.seek(entry.at - self._dropped)

@@ -402,6 +402,32 @@ async def test_the_recording_is_deleted_when_the_session_is_done(tmp_path):
         assert list(tmp_path.iterdir()) == [] and not site.service.sessions
 
 
+async def test_recordings_are_kept_where_the_server_is_told_to(tmp_path):
+    kept, folder = tmp_path / "kept", tmp_path / "tmp"
+    kept.mkdir()
+    folder.mkdir()
+    other = chunks("chromium-mp4-opus.mp4")
+    async with serving(temp_dir=folder, recordings_dir=kept) as site:
+        told = await site.say(*CHUNKS, {"type": "recording"}, *other, STOP)
+    id = told.messages[0]["session"]
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        f"{id}.webm": b"".join(CHUNKS), f"{id}-2.mp4": b"".join(other),
+    }  # fmt: skip
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_second_engine_reads_what_the_first_cannot():
+    class Blind(Refuses):
+        wants_samples = False
+
+    engine = Counts()
+    async with serving(Blind(), engine, openai_api_key="key", fallback_engine="moonshine") as site:
+        told = await site.say(*CHUNKS, STOP)
+        assert site.service.pool.wants_samples
+    assert told.of("final")[0]["text"].startswith("zero one two") and engine.closed
+    assert len(engine.asked[0].audio.samples())
+
+
 # -- slow readers ------------------------------------------------------------------------------------------------
 
 
