@@ -156,11 +156,16 @@ async def caption(
 
 
 class Health:
-    """Says once that answers are late or keep failing, and once that it is over."""
+    """Says once that answers are late or keep failing, and once that it is over.
+
+    What failed and has no successor is not late: nothing more will come of it, and no timer runs for it.
+    """
 
     def __init__(self, publish: Callable[[Output], None]) -> None:
         self._publish = publish
         self._since: float | None = None  # wall-clock time of the first request since the last answer
+        self._in_air = 0  # requests
+        self._failed = 0.0  # wall-clock time of the latest failure
         self._timer: asyncio.TimerHandle | None = None
         self._warned = False
         self._failing = False
@@ -170,33 +175,57 @@ class Health:
 
     async def __aexit__(self, *_: object) -> None:
         self._stop_timer()
+        self._calm("the session is over: nothing is waited for any more")
 
     def asked(self) -> None:
-        if self._since is None:
-            loop = asyncio.get_running_loop()
-            self._since = loop.time()
-            self._timer = loop.call_later(DELAYED_S, self._late)
+        now = asyncio.get_running_loop().time()
+        if self._since is None or (not self._in_air and now - self._failed > DELAYED_S):
+            self._since = now  # what failed long ago tells nothing about this one
+        self._in_air += 1
+        self._start_timer()
 
     def answered(self) -> None:
-        self._since = None
+        self._in_air -= 1
         self._failing = False
         self._stop_timer()
-        if self._warned:
-            self._warned = False
-            self._publish(Warning("engine.delayed", "the engine answers again", 0.0))
+        self._since = None
+        if self._in_air:  # the others are no older than the engine's last sign of life
+            self._since = asyncio.get_running_loop().time()
+            self._start_timer()
+        self._calm("the engine answers again")
 
     def failed(self, error: EngineError) -> None:
         """The reason is for the log, once; the reader hears of it when an answer is late."""
         if not self._failing:
             log.warning("%s", error)
         self._failing = True
+        self._failed = asyncio.get_running_loop().time()
+        self._in_air -= 1
+        if not self._in_air:
+            self._stop_timer()
+
+    def _start_timer(self) -> None:
+        assert self._since is not None
+        if self._timer or self._warned:
+            return
+        loop = asyncio.get_running_loop()
+        if self._since + DELAYED_S <= loop.time():  # one failed after the other
+            self._late()
+        else:
+            self._timer = loop.call_at(self._since + DELAYED_S, self._late)
 
     def _stop_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
+            self._timer = None
+
+    def _calm(self, why: str) -> None:
+        if self._warned:
+            self._warned = False
+            self._publish(Warning("engine.delayed", why, 0.0))
 
     def _late(self) -> None:
         assert self._since is not None
-        self._warned = True
+        self._timer, self._warned = None, True
         lag = asyncio.get_running_loop().time() - self._since
         self._publish(Warning("engine.delayed", "the engine is slow or away; captions will catch up", round(lag, 1)))

@@ -2,7 +2,8 @@
 /** One live session over a WebSocket: bytes go out, captions come in, and it ends once. */
 
 const OPEN_MS = 8_000; // a proxy that swallows WebSockets often answers nothing at all
-const DONE_MS = 30_000; // the longest wait for the last words after stop
+const LATE_MS = 4_000; // the last words come in a second or two after stop; after this somebody wants to know
+const DONE_MS = 130_000; // the longest silence after stop: the server asks its engine for two minutes
 const KEEPALIVE_MS = 10_000; // well within the server's idle limit of a minute
 
 /** Close codes from here on mean "stop"; those below mean "come back". */
@@ -16,7 +17,8 @@ const FATAL_CLOSE = 4500;
  */
 
 /**
- * Events: `ready`, `caption`, `warning` (detail: the server's message) and, once, `end` (detail: Ending).
+ * Events: `ready`, `caption`, `warning` (detail: the server's message), `late` (the last words take long) and, once,
+ * `end` (detail: Ending).
  */
 export class Connection extends EventTarget {
   /** @type {WebSocket | null} */
@@ -25,17 +27,20 @@ export class Connection extends EventTarget {
   #waiting = [];
   #ready = false;
   #stopping = false;
+  #stopSent = false;
   #ended = false;
   #sentSince = false;
   #fault = { code: "", message: "", param: "" };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #deadline;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #late;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #heartbeat;
 
   /**
    * @param {string} url ws: or wss:, with the session's options as query
-   * @param {{WebSocket?: typeof WebSocket}} world
+   * @param {{WebSocket?: typeof globalThis.WebSocket}} world
    */
   constructor(url, { WebSocket }) {
     super();
@@ -83,9 +88,16 @@ export class Connection extends EventTarget {
   }
 
   #sendStop() {
+    this.#stopSent = true;
+    this.#waitOn();
+    this.#late = setTimeout(() => this.dispatchEvent(new Event("late")), LATE_MS);
+    this.#socket?.send(JSON.stringify({ type: "stop" }));
+  }
+
+  /** After stop: as long as the server says anything at all, it is at work. */
+  #waitOn() {
     clearTimeout(this.#deadline);
     this.#deadline = setTimeout(() => this.#end("lost"), DONE_MS);
-    this.#socket?.send(JSON.stringify({ type: "stop" }));
   }
 
   /** A muted microphone sends nothing; the server must not think that we left. */
@@ -96,10 +108,11 @@ export class Connection extends EventTarget {
 
   /** @param {any} message */
   #heard(message) {
+    if (this.#stopSent) this.#waitOn();
     switch (message.type) {
       case "ready":
         this.#ready = true;
-        if (!this.#stopping) clearTimeout(this.#deadline);
+        if (!this.#stopSent) clearTimeout(this.#deadline);
         this.dispatchEvent(new CustomEvent("ready", { detail: message }));
         break;
       case "partial":
@@ -134,6 +147,7 @@ export class Connection extends EventTarget {
 
   #release() {
     clearTimeout(this.#deadline);
+    clearTimeout(this.#late);
     clearInterval(this.#heartbeat);
     this.#waiting = [];
     this.#socket?.close();

@@ -1,7 +1,7 @@
 // @ts-check
-/** The languages offered, each in its own name: [ISO 639-1, name]. Which of them an engine knows, it says itself. */
+/** The languages offered, each in its own name: [ISO 639-1, name]. */
 
-export const LANGUAGES = [
+const LANGUAGES = [
   ["", "Auto-detect"],
   ["ar", "العربية"],
   ["bg", "Български"],
@@ -37,3 +37,18 @@ export const LANGUAGES = [
   ["vi", "Tiếng Việt"],
   ["zh", "中文"],
 ];
+
+/**
+ * Those of them an engine knows, the choice of none first; a single one is no choice.
+ * @param {readonly string[] | null} known codes; null: any
+ */
+export function offered(known) {
+  if (!known) return LANGUAGES;
+  if (known.length === 1) return [LANGUAGES.find(([code]) => code === known[0]) ?? [known[0], nameOf(known[0])]];
+  return LANGUAGES.filter(([code]) => !code || known.includes(code));
+}
+
+/** @param {string} code */
+function nameOf(code) {
+  return new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
+}

@@ -18,7 +18,8 @@ export class Meter {
 
   /**
    * @param {HTMLElement} element gets role=meter's value, and one child per bar
-   * @param {{AudioContext?: typeof AudioContext, still: MediaQueryList}} world `still`: the person wants no motion
+   * @param {{AudioContext?: typeof globalThis.AudioContext, still: MediaQueryList}} world
+   *   `still`: the person wants no motion
    */
   constructor(element, world) {
     this.element = element;

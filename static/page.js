@@ -2,15 +2,16 @@
 /** The page: the session's events become words, the button becomes a session. */
 
 import { CaptionsView } from "./captions_view.js";
-import { LANGUAGES } from "./languages.js";
+import { UNKNOWN, askEngine } from "./engine.js";
+import { offered } from "./languages.js";
 import { Meter } from "./meter.js";
 import { EMPTY_STATES, STATES, clock, sentence } from "./sentences.js";
-import { BUSY, OPEN, Session } from "./session.js";
+import { BUSY, OPEN, Session, UNDER_WAY } from "./session.js";
 import { EMPTY, asText, reduce } from "./transcript.js";
 
 const QUIET_MS = 6_000; // so long nothing at all from a microphone means that it is muted
 const COPIED_MS = 2_000;
-const KEEP_TALKING = new Set(["live.blocked", "live.lost"]); // true until the recording is sent
+const KEEP_TALKING = new Set(["live.blocked", "live.lost", "engine.delayed"]); // true until one has stopped
 const LANGUAGE_KEY = "sotto.language";
 
 /** @param {string} id @returns {any} */
@@ -29,6 +30,7 @@ const meter = new Meter($("meter"), {
 
 /** @type {Session | null} */
 let session = null;
+let engine = UNKNOWN;
 /** @type {import("./transcript.js").Transcript} */
 let transcript = EMPTY;
 /** The code of the notice on show, "" when there is none. */
@@ -49,7 +51,7 @@ function start() {
   transcript = reduce(transcript, { type: "take" });
   notice(null);
   on(current, "state", showState);
-  on(current, "notice", notice);
+  on(current, "notice", tell);
   on(current, "stream", listen);
   on(current, "ready", (ready) => ($("engine").textContent = ready.engine));
   on(current, "message", show);
@@ -71,22 +73,27 @@ function render() {
   const nothing = asText(transcript) === "";
   $("empty").hidden = !nothing;
   for (const id of ["copy", "download", "clear"]) $(id).disabled = nothing && !transcript.lines.length;
-  $("clear").disabled ||= OPEN.has(state()) || BUSY.has(state());
+  $("clear").disabled ||= UNDER_WAY.has(state());
 }
 
 /** @param {import("./session.js").State} state */
 function showState(state) {
   document.body.dataset.state = state;
-  $("state").textContent = STATES[state].state;
+  say(STATES[state].state);
   $("label").textContent = STATES[state].button;
   $("button").setAttribute("aria-disabled", String(BUSY.has(state)));
-  $("language").disabled = OPEN.has(state) || BUSY.has(state);
+  $("language").disabled = UNDER_WAY.has(state);
   [$("empty-title").textContent, $("empty-text").textContent] = EMPTY_STATES[state];
   $("progress").hidden = state !== "uploading";
   if (state === "asking" || state === "idle") $("engine").textContent = "";
   if (!OPEN.has(state)) quiet();
-  if (state === "uploading" && KEEP_TALKING.has(noticed)) notice(null);
+  if (UNDER_WAY.has(state) && !OPEN.has(state) && KEEP_TALKING.has(noticed)) notice(null);
   render();
+}
+
+/** The state in words, which is read aloud: only when it is another one. @param {string} words */
+function say(words) {
+  if ($("state").textContent !== words) $("state").textContent = words;
 }
 
 /** @param {MediaStream} stream */
@@ -122,15 +129,21 @@ function showProgress(fraction) {
   // When all is sent the server works for an unknown time: a bar without value says so.
   if (fraction < 1) $("progress").value = fraction;
   else $("progress").removeAttribute("value");
-  const percent = fraction < 1 ? `Sending the recording, ${Math.round(fraction * 100)} %` : STATES.uploading.state;
-  $("state").textContent = percent;
+  say(fraction < 1 ? "Sending the recording" : STATES.uploading.state);
+  $("clock").textContent = fraction < 1 ? `${Math.round(fraction * 100)} %` : "";
 }
 
-/** @param {{audio_s: number, billed_s: number} | undefined} done */
+/** What it cost, where it costs: windows overlap. @param {{audio_s: number, billed_s: number} | undefined} done */
 function showSummary(done) {
-  if (!done?.audio_s) return;
-  const cost = (done.billed_s / done.audio_s).toFixed(1);
-  $("engine").textContent = `${clock(done.audio_s)} recorded, ${cost}× sent to the engine`;
+  if (!engine.paid || !done?.audio_s) return;
+  $("engine").textContent = `${clock(done.audio_s)} recorded, ${clock(done.billed_s)} billed`;
+}
+
+/** What the session has to say. @param {import("./session.js").Notice} next */
+function tell(next) {
+  if (next.code !== "engine.delayed") notice(next);
+  else if (OPEN.has(state()) && next.lag_s) notice(next);
+  else if (noticed === next.code) notice(null); // it answers again; after stop the state says it
 }
 
 /** @param {import("./session.js").Notice | null} next */
@@ -212,12 +225,22 @@ function rememberLanguage(language) {
   }
 }
 
-$("language").append(...LANGUAGES.map(([code, name]) => new Option(name, code)));
-$("language").value = LANGUAGES.some(([code]) => code === rememberedLanguage()) ? rememberedLanguage() : "";
+function offerLanguages() {
+  const languages = offered(engine.languages);
+  const only = languages.length === 1;
+  $("language").replaceChildren(...languages.map(([code, name]) => new Option(name, code)));
+  const former = languages.find(([code]) => code === rememberedLanguage());
+  $("language").value = (former ?? languages[0])[0];
+  $("language").parentElement.hidden = only;
+  $("only-language").hidden = !only;
+  $("only-language").querySelector("bdi").textContent = languages[0][1];
+}
+
 $("language").addEventListener("change", () => rememberLanguage($("language").value));
 $("button").addEventListener("click", () => {
   if (BUSY.has(state())) return;
   if (OPEN.has(state())) session?.stop();
+  else if (state() === "waiting") session?.stopWaiting();
   else start();
 });
 $("copy").addEventListener("click", copy);
@@ -234,7 +257,9 @@ $("save").addEventListener("click", () => {
   if (file) save(file, file.name);
 });
 addEventListener("beforeunload", (event) => {
-  if (OPEN.has(state()) || BUSY.has(state())) event.preventDefault();
+  if (UNDER_WAY.has(state())) event.preventDefault();
 });
 addEventListener("pagehide", () => session?.abandon());
 showState("idle");
+engine = await askEngine(address("readyz", "http"), window);
+offerLanguages();

@@ -29,7 +29,7 @@ const REASONS = /** @type {Record<string, string>} */ ({
 
 /**
  * Asks for the microphone.
- * @param {{mediaDevices?: MediaDevices, MediaRecorder?: typeof MediaRecorder}} world
+ * @param {{mediaDevices?: MediaDevices, MediaRecorder?: typeof globalThis.MediaRecorder}} world
  * @returns {Promise<MediaStream>} rejects with MicrophoneError
  */
 export async function openMicrophone({ mediaDevices, MediaRecorder }) {
@@ -64,7 +64,7 @@ export function chooseFormat(MediaRecorder, userAgent) {
 export class Recorder extends EventTarget {
   /**
    * @param {MediaStream} stream
-   * @param {{MediaRecorder: typeof MediaRecorder, userAgent: string}} world
+   * @param {{MediaRecorder: typeof globalThis.MediaRecorder, userAgent: string}} world
    */
   constructor(stream, { MediaRecorder, userAgent }) {
     super();

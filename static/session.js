@@ -10,9 +10,10 @@ import { Recording } from "./recording.js";
 import { upload } from "./upload.js";
 
 /**
- * `recording` is listening without live captions; they come after stop, by upload.
- * @typedef {"idle" | "asking" | "connecting" | "listening" | "recording" | "finishing" | "uploading" | "done"
- *   | "trouble"} State
+ * `recording` is listening without live captions; they come after stop, by upload. `waiting` is a `finishing` that
+ * takes long.
+ * @typedef {"idle" | "asking" | "connecting" | "listening" | "recording" | "finishing" | "waiting" | "uploading"
+ *   | "done" | "trouble"} State
  * @typedef {{code: string, message?: string, param?: string, lag_s?: number}} Notice
  */
 
@@ -21,6 +22,9 @@ export const OPEN = new Set(/** @type {State[]} */ (["connecting", "listening", 
 
 /** While these last, there is nothing to press. */
 export const BUSY = new Set(/** @type {State[]} */ (["asking", "finishing", "uploading"]));
+
+/** While these last, a press of the button is under way, and there is something to lose. */
+export const UNDER_WAY = new Set(/** @type {State[]} */ ([...OPEN, ...BUSY, "waiting"]));
 
 /**
  * Events: `state` (detail: State), `notice` (Notice: something to tell in words), `stream` (MediaStream: the microphone
@@ -43,8 +47,8 @@ export class Session extends EventTarget {
   /**
    * @param {string} language ISO 639-1, "" to let the engine find out
    * @param {{captions: string, transcribe: string}} urls
-   * @param {{mediaDevices?: MediaDevices, MediaRecorder: typeof MediaRecorder, userAgent: string,
-   *   WebSocket?: typeof WebSocket, XMLHttpRequest: typeof XMLHttpRequest}} world
+   * @param {{mediaDevices?: MediaDevices, MediaRecorder: typeof globalThis.MediaRecorder, userAgent: string,
+   *   WebSocket?: typeof globalThis.WebSocket, XMLHttpRequest: typeof globalThis.XMLHttpRequest}} world
    */
   constructor(language, urls, world) {
     super();
@@ -73,6 +77,15 @@ export class Session extends EventTarget {
   stop() {
     this.#stopped = true;
     this.#recorder?.stop();
+  }
+
+  /** The last words take too long for somebody: what is there stays, and the recording can still be sent. */
+  stopWaiting() {
+    if (this.state !== "waiting") return;
+    this.#live = false;
+    this.#connection?.abandon();
+    this.#tell("message", { type: "whole", text: "" });
+    this.#trouble({ code: "waiting.stopped" });
   }
 
   /** What was recorded, to keep or to send again. */
@@ -120,6 +133,9 @@ export class Session extends EventTarget {
     });
     connection.addEventListener("caption", (event) => this.#tell("message", /** @type {CustomEvent} */ (event).detail));
     connection.addEventListener("warning", (event) => this.#tell("notice", /** @type {CustomEvent} */ (event).detail));
+    connection.addEventListener("late", () => {
+      if (this.state === "finishing") this.#enter("waiting");
+    });
     connection.addEventListener("end", (event) => this.#ended(/** @type {CustomEvent} */ (event).detail));
   }
 
@@ -174,7 +190,7 @@ export class Session extends EventTarget {
       this.stop();
       return;
     }
-    const stopped = this.state === "finishing";
+    const stopped = this.state === "finishing" || this.state === "waiting";
     this.#tell("notice", { ...ending, code: `live.${ending.how}${stopped ? ".at_stop" : ""}` });
     if (stopped) void this.upload();
     else this.#enter("recording");

@@ -17,7 +17,7 @@ export class UploadError extends Error {
  * @param {File} file
  * @param {string} language ISO 639-1, "" to let the engine find out
  * @param {string} url
- * @param {{XMLHttpRequest: typeof XMLHttpRequest}} world
+ * @param {{XMLHttpRequest: typeof globalThis.XMLHttpRequest}} world
  * @param {(fraction: number) => void} progress of sending, 0 to 1; at 1 the server is working
  * @returns {Promise<{transcript: string, language?: string, duration?: number}>} rejects with UploadError
  */

@@ -21,7 +21,7 @@ from ..errors import (
     SottoError,
     Superseded,
     TooManySessions,
-)  # fmt: skip
+)
 from ..live import Command, Output, Settled, Warning
 from ..rooms.outbox import Outbox
 from ..speech.session import Session
@@ -66,6 +66,7 @@ class Connection:
         self._outbox = Outbox()
         self._options = Start()
         self._ticket = Ticket(id := new_id("s"), id, 1, Place(), Mark(), 0.0)  # the newest: how the session stands
+        self._file = id  # the name of a recording that is kept
         self._hold: Hold | None = None
         self._lost = anyio.Event()  # another connection has taken the session over
         self._begun = False  # a ticket was given out
@@ -177,6 +178,7 @@ class Connection:
         service.sessions.leave(self._hold)
         log.info("session %s: goes on in %s, connection %d", self.id, ticket.session, hold.generation)
         self._hold, self._ticket = hold, replace(ticket, generation=hold.generation)
+        self._file = f"{ticket.session}-{self._file}"  # the part before may lie beside it
         self._started = True
         self._deadline -= ticket.mark.time
         self._greet()
@@ -269,7 +271,7 @@ class Connection:
         match messages.read(text):
             case Start() as options:
                 if self._started:
-                    raise RequestInvalid("start comes before the first audio")
+                    raise RequestInvalid("start comes before the first sound, finalize and stop")
                 self._options = options.over(self._options)
                 self._choose()
                 self._acknowledge()
@@ -286,10 +288,9 @@ class Connection:
     async def _say(self, said: live.Input) -> None:
         assert self._hold
         self._service.sessions.prove(self._hold, time.time())
-        if isinstance(said, bytes) or said is Command.RECORDING:
-            self._started = True
-            if not self._begun:
-                self._acknowledge()
+        self._started = True
+        if not self._begun and (isinstance(said, bytes) or said is Command.RECORDING):
+            self._acknowledge()
         await self._inbox.put(said)
 
     # -- the session -------------------------------------------------------------------------------------------
@@ -309,7 +310,8 @@ class Connection:
             service.folder,
             parse=raw.parse(audio.encoding, audio.rate, audio.channels) if audio else probe.parse,
             suffix=f".{audio.encoding.removeprefix('pcm_')}" if audio else "",
-            keep_samples=service.pool.engine.wants_samples,
+            keep_samples=service.pool.wants_samples,
+            keep=service.recordings and service.recordings / self._file,
             origin=ticket.place,
         )
         if not ticket.interim:

@@ -1,9 +1,10 @@
 """The native live protocol, as docs/protocol.md tells it: what clients say, checked, and what they are told."""
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from ..errors import RequestInvalid, SottoError
 from ..live import Warning
@@ -29,9 +30,16 @@ class Start(_Message):
     type: Literal["start"] = "start"
     language: str | None = Field(None, max_length=35)
     prompt: str | None = Field(None, max_length=2000)
-    room: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    room: str | None = None
     interim: bool | None = None
     audio: Audio | None = None
+
+    @field_validator("room")
+    @classmethod
+    def _room(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise ValueError("expected 1 to 64 letters, digits, - or _")
+        return name
 
     def over(self, other: "Start") -> "Start":
         """These options, and the other's where these say nothing."""
@@ -91,7 +99,8 @@ def _invalid(error: ValidationError) -> RequestInvalid:
         return RequestInvalid(f"expected a JSON object with {TYPES}, got text that is no JSON")
     if not param:
         return RequestInvalid(f"expected a JSON object with {TYPES}", param="type")
-    return RequestInvalid(f"{param}: {first['msg'][:200].replace('Input should be', 'expected')}", param=param)
+    said = first["msg"][:200].removeprefix("Value error, ").replace("Input should be", "expected")
+    return RequestInvalid(f"{param}: {said}", param=param)
 
 
 def ready(session: str, room: str, engine: str, limits: dict[str, float], recording: int = 0) -> str:

@@ -15,6 +15,7 @@ from ..errors import Draining, RequestInvalid
 from ..speech.session import Policy
 from .sessions import Sessions
 
+SAME = {"nb": "no", "jv": "jw", "fil": "tl", "iw": "he"}  # codes of browsers → Whisper's
 STOPPED = "this server is being stopped; come back, to any other"
 
 
@@ -46,6 +47,7 @@ class Service:
     policy: Policy
     limits: Limits
     folder: Path
+    recordings: Path | None  # where those of sessions are kept
     secret: bytes  # tickets are signed with it
     sessions: Sessions
     uploads: int = 0  # under way
@@ -78,7 +80,8 @@ class Service:
         known = self.pool.engine.languages
         if known is None or code in known:
             return code
-        if (base := code.split("-")[0]) in known:
+        base = code.split("-")[0]
+        if (base := SAME.get(base, base)) in known:
             return base
         expected = ", ".join(sorted(known)[:120])
         raise RequestInvalid(

@@ -102,7 +102,7 @@ class Ingest:
         parse: Callable[[ByteReader], Parser] = probe.parse,
         suffix: str = "",
         keep_samples: bool = True,
-        keep_recording: bool = False,
+        keep: Path | None = None,
         origin: Place | None = None,
     ) -> None:
         self._vad = Vad(vad)
@@ -110,7 +110,8 @@ class Ingest:
         self._parse = parse
         self._suffix = suffix  # of the spool file; empty: the first bytes tell
         self._keep_samples = keep_samples
-        self._keep_recording = keep_recording
+        self._keep = keep  # where the recording stays, without its suffix
+        self._files = 0
         origin = origin or Place()
         # Frames stay where they were on the time line; the first one begins with as much silence as that takes.
         self._count, rest = divmod(round(origin.time * RATE), FRAME)  # frames so far, and samples
@@ -190,7 +191,7 @@ class Ingest:
             spool.forget(before)
 
     def close(self) -> None:
-        """Delete the session's files."""
+        """Delete the session's files, but for those to be kept."""
         for recording in self._recordings:
             recording.close()
 
@@ -200,13 +201,20 @@ class Ingest:
             suffix = self._suffix or probe.suffix(recording.head)
             if suffix is None:
                 return
-            recording.spool = Spool(self._folder, suffix, keep=self._keep_recording)
+            recording.spool = Spool(self._folder, suffix, keep=self._place())
             data, recording.head = recording.head, b""
         recording.spool.write(data)
 
+    def _place(self) -> Path | None:
+        """Where the next file is kept; those after the first are numbered."""
+        self._files += 1
+        if self._keep is None or self._files == 1:
+            return self._keep
+        return self._keep.with_name(f"{self._keep.name}-{self._files}")
+
     def _begin(self, recording: Recording, track: Track) -> None:
         assert recording.spool is not None  # the container was known, or there would be no track
-        decoder = Decoder(track)
+        decoder = Decoder(track, midway=recording.track is None and recording.origin.bytes > 0)
         if recording.decoder:  # a second header in the same stream: the browser restarted its recorder without a word
             self._end(recording)
         else:

@@ -57,7 +57,7 @@ class OpenAI:
     """
 
     wants_samples = False
-    languages: frozenset[str] | None = None
+    languages: frozenset[str] | None = frozenset(LANGUAGES.values())
     paid = True
     partial_interval = 1.0
     longest = 1400.0  # seconds; the gpt-*-transcribe models take no more

@@ -66,7 +66,7 @@ class Policy:
     context: float = 0.0  # heard again before what is new, for engines that can be told what was said in it
     endpoint: float = 0.6
     endpoint_settled: float = 0.3
-    preroll: float = 0.4
+    preroll: float = 0.5
     postroll: float = 0.3
     piece: float = 3.0
     cut_after: float = 12.0

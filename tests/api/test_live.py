@@ -10,6 +10,7 @@ from httpx_ws import WebSocketDisconnect
 
 from server.api import live
 from server.batch.decode import decode
+from server.engines.openai import OpenAI
 from server.errors import SottoError
 from server.rooms.outbox import Outbox
 
@@ -143,6 +144,7 @@ WRONG = {
     "no type": ["{}"],
     "an unknown type": [{"type": "begin"}],
     "start after audio": [b"\x1a", {"type": "start"}],
+    "start after finalize": [{"type": "finalize"}, {"type": "start"}],
     "start after a recorder": [{"type": "recording"}, {"type": "start"}],
     "a room with a blank": [{"type": "start", "room": "my room"}],
     "a sample rate of one": [{"type": "start", "audio": {"encoding": "pcm_s16le", "sample_rate": 1}}],
@@ -175,6 +177,23 @@ async def test_languages_are_understood_as_browsers_spell_them(language):
     async with serving() as site:
         told = await site.say(STOP, query=f"?language={language}")
     assert told.code == 1000
+
+
+@pytest.mark.parametrize(
+    "wish, code", [("en-US", "en"), ("de_AT", "de"), ("nb-NO", "no"), ("zh-Hant-TW", "zh"), ("yue-HK", "yue")]
+)
+async def test_an_engine_of_many_languages_is_asked_for_one_without_its_region(wish, code):
+    engine = Counts()
+    engine.languages = OpenAI.languages
+    async with serving(engine) as site:
+        assert site.service.language(wish) == code
+        assert (await site.say(query="?language=xx-nonsense")).error["param"] == "language"
+
+
+async def test_a_room_that_cannot_be_is_told_in_words():
+    async with serving() as site:
+        told = await site.say(query="?room=my%20room")
+    assert told.error["message"] == "room: expected 1 to 64 letters, digits, - or _"
 
 
 @pytest.mark.parametrize("data", [b"<html><body>", b"ffconcat version 1.0\nfile x\n", bytes(16), b"RIFF1234AVI "])
@@ -381,6 +400,32 @@ async def test_the_recording_is_deleted_when_the_session_is_done(tmp_path):
         assert (await site.say(*CHUNKS, STOP)).code == 1000
         await anyio.wait_all_tasks_blocked()
         assert list(tmp_path.iterdir()) == [] and not site.service.sessions
+
+
+async def test_recordings_are_kept_where_the_server_is_told_to(tmp_path):
+    kept, folder = tmp_path / "kept", tmp_path / "tmp"
+    kept.mkdir()
+    folder.mkdir()
+    other = chunks("chromium-mp4-opus.mp4")
+    async with serving(temp_dir=folder, recordings_dir=kept) as site:
+        told = await site.say(*CHUNKS, {"type": "recording"}, *other, STOP)
+    id = told.messages[0]["session"]
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        f"{id}.webm": b"".join(CHUNKS), f"{id}-2.mp4": b"".join(other),
+    }  # fmt: skip
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_second_engine_reads_what_the_first_cannot():
+    class Blind(Refuses):
+        wants_samples = False
+
+    engine = Counts()
+    async with serving(Blind(), engine, openai_api_key="key", fallback_engine="moonshine") as site:
+        told = await site.say(*CHUNKS, STOP)
+        assert site.service.pool.wants_samples
+    assert told.of("final")[0]["text"].startswith("zero one two") and engine.closed
+    assert len(engine.asked[0].audio.samples())
 
 
 # -- slow readers ------------------------------------------------------------------------------------------------

@@ -1,0 +1,27 @@
+// @ts-check
+/** What the page has to know of the server's engine before somebody speaks. */
+
+const PATIENCE_MS = 3_000; // the page works without the answer, and must not wait for it
+
+/**
+ * `languages`: the codes it knows, null for any. `paid`: what is sent to it costs money.
+ * @typedef {{languages: readonly string[] | null, paid: boolean}} Engine
+ */
+
+/** @type {Engine} */
+export const UNKNOWN = Object.freeze({ languages: null, paid: false });
+
+/**
+ * @param {string} url
+ * @param {{fetch: typeof globalThis.fetch, AbortSignal: typeof globalThis.AbortSignal}} world
+ * @returns {Promise<Engine>} UNKNOWN where there is no answer; the server then refuses what it does not know
+ */
+export async function askEngine(url, { fetch, AbortSignal }) {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const { languages, paid } = await answer.json();
+    return { languages: Array.isArray(languages) ? languages : null, paid: paid === true };
+  } catch {
+    return UNKNOWN;
+  }
+}
