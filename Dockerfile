@@ -17,7 +17,7 @@ COPY server server
 COPY static static
 RUN /opt/sotto/bin/python -m compileall -q /opt/sotto/lib server
 
-# All that is written (the transcripts and the sessions' temp files) is below the user's home.
+# All that is written (the recordings of running sessions and uploads) is below the user's home.
 USER 10001
 WORKDIR /var/lib/sotto
 RUN mkdir tmp

@@ -78,10 +78,11 @@ def run(settings: Settings) -> None:
 
     try_to_listen(settings.host, settings.port)
     try:
-        engine = make_engine(settings)
+        engine = make_engine(settings, settings.chosen_engine)
+        fallback = make_engine(settings, settings.fallback_engine) if settings.fallback_engine else None
     except EngineError as error:
         refuse(str(error))
-    app = create_app(settings, engine)
+    app = create_app(settings, engine, fallback)
     config = uvicorn.Config(
         app,
         host=settings.host,

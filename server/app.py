@@ -1,7 +1,7 @@
 """create_app(): wires everything together."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,30 +13,38 @@ from fastapi.staticfiles import StaticFiles
 from .api import batch, errors, health, live
 from .api.guard import Guard
 from .api.service import Limits, Service
+from .api.sessions import Sessions
 from .audio.vad import load_model
 from .engines.base import Engine
-from .engines.pool import Pool
-from .settings import Settings
+from .engines.pool import PATIENCE, UNHURRIED, Patience, Pool
+from .secret import kept_secret
+from .settings import EngineName, Settings
 from .speech.session import Policy
+from .speech.types import Kind
 
 HERE = Path(__file__).parent
 STATIC = next(folder for folder in (HERE / "static", HERE.parent / "static") if folder.is_dir())  # wheel, checkout
 CORES = os.cpu_count() or 1
-REMOTE_CALLS = 256  # they only wait; 300 sessions have about 200 under way
+CALLS: dict[EngineName, int] = {  # at once
+    "moonshine": CORES,
+    "openai": 256,  # they only wait; 300 sessions have about 200 under way
+    "whisper": max(1, CORES // 2),  # two threads read one stretch sooner than each of them reads its own
+}
+MODELS: dict[EngineName, str] = {"moonshine": "tiny-en", "openai": "gpt-transcribe", "whisper": "small"}
 
 
-def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
-    """The ASGI application; `engine` replaces the one the settings choose."""
+def create_app(settings: Settings, engine: Engine | None = None, fallback: Engine | None = None) -> FastAPI:
+    """The ASGI application; `engine` and `fallback` replace those the settings choose."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        chosen = engine or make_engine(settings)
-        concurrency = settings.engine_concurrency or (REMOTE_CALLS if chosen.paid else CORES)
-        async with Pool(chosen, concurrency) as pool:
+        chosen = engine or make_engine(settings, settings.chosen_engine)
+        concurrency = calls(settings, settings.chosen_engine)
+        async with Pool(chosen, concurrency, spare(settings, fallback), patience=patience(chosen)) as pool:
             app.state.service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
                 CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
-                settings.temp_dir,
+                settings.temp_dir, settings.recordings_dir, secret(settings), Sessions(settings.resume_s),
             )  # fmt: skip
             yield
 
@@ -55,9 +63,29 @@ async def index() -> FileResponse:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-def make_engine(settings: Settings) -> Engine:
-    """The engine the settings choose; the others are not even imported."""
-    match settings.chosen_engine:
+def spare(settings: Settings, engine: Engine | None) -> Pool | None:
+    """The pool to fall back on, if there is to be one."""
+    if settings.fallback_engine is None:
+        return None
+    engine = engine or make_engine(settings, settings.fallback_engine)
+    return Pool(engine, calls(settings, settings.fallback_engine), patience=patience(engine))
+
+
+def patience(engine: Engine) -> Mapping[Kind, Patience]:
+    return PATIENCE if engine.paid else UNHURRIED
+
+
+def calls(settings: Settings, name: EngineName) -> int:
+    """How many there may be at once to this engine."""
+    wish = settings.engine_concurrency if name == settings.chosen_engine else None
+    return wish or CALLS[name]
+
+
+def make_engine(settings: Settings, name: EngineName) -> Engine:
+    """This engine; the others are not even imported. Raises EngineError."""
+    wish = settings.whisper_model if name == settings.chosen_engine else None
+    model = wish or MODELS[name]
+    match name:
         case "moonshine":
             from .engines.moonshine import Moonshine
 
@@ -67,11 +95,12 @@ def make_engine(settings: Settings) -> Engine:
 
             key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
             folder = str(settings.temp_dir)
-            return OpenAI(key, settings.openai_base_url, settings.whisper_model, folder=folder)
+            return OpenAI(key, settings.openai_base_url, model, folder=folder)
         case "whisper":
             from .engines.whisper import Whisper
 
-            return Whisper(settings.whisper_model)
+            workers = calls(settings, name)
+            return Whisper(model, workers=workers, cpu_threads=max(1, CORES // workers))
 
 
 def policy(settings: Settings, engine: Engine) -> Policy:
@@ -88,6 +117,11 @@ def policy(settings: Settings, engine: Engine) -> Policy:
     )
 
 
+def secret(settings: Settings) -> bytes:
+    """What tickets are signed with."""
+    return settings.secret.get_secret_value().encode() if settings.secret else kept_secret(settings.state_dir)
+
+
 def limits(settings: Settings) -> Limits:
     """The limits of the edge."""
     return Limits(
@@ -101,4 +135,6 @@ def limits(settings: Settings) -> Limits:
         max_upload_s=settings.max_upload_h * 3600,
         max_uploads=settings.max_uploads,
         drain_s=settings.drain_s,
+        resume_s=settings.resume_s,
+        resume_grace_s=settings.resume_grace_s,
     )

@@ -38,12 +38,20 @@ class TooManySessions(SottoError):
     code, status, close, retryable = "quota.sessions", 429, 4030, True
 
 
+class ResumeExpired(SottoError):
+    code, status, close, retryable = "resume.expired", 410, 4031, True
+
+
 class RequestInvalid(SottoError):
     code, status, close = "request.invalid", 400, 4500
 
 
 class OriginForbidden(SottoError):
     code, status, close = "origin.forbidden", 403, 4503
+
+
+class Superseded(SottoError):
+    code, status, close = "session.superseded", 409, 4509
 
 
 class SessionTooLong(SottoError):

@@ -14,15 +14,17 @@ import anyio
 from anyio import CapacityLimiter, create_task_group, to_thread
 
 from .audio.ingest import Gap, Heard, Ingest, Splice
+from .audio.packet import Place
 from .engines.base import EngineError, Speech
 from .engines.pool import Pool
-from .errors import SottoError
+from .errors import Draining, SottoError
 from .speech.session import Action, Missing, Publish, Session
-from .speech.types import Caption, Frame
+from .speech.types import Caption, Frame, Mark
 from .speech.utterance import Transcribe
 
 log = logging.getLogger("sotto")
 
+QUIET_S = 10.0  # seconds without a final after which a silence is settled: the client need not keep it
 DELAYED_S = 2.5  # seconds without an answer after which the reader is told; the promise is 3
 
 
@@ -43,8 +45,17 @@ class Warning:
     lag: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """All before the mark is final, and what comes after it is heard again from the place; `final` brought it about."""
+
+    mark: Mark
+    place: Place
+    final: Caption | None = None
+
+
 Input = bytes | Command
-Output = Caption | Warning
+Output = Caption | Settled | Warning
 
 
 async def caption(
@@ -59,13 +70,20 @@ async def caption(
 ) -> None:
     """Caption one stream until `Command.STOP`; returns when its last final is published.
 
-    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. `publish` must not
-    wait.
+    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. After Draining the
+    stream goes on elsewhere, so nobody is cut off in mid-word. `publish` must not wait.
     """
     health = Health(publish)
     fault: SottoError | None = None
+    settled, known = session.time, ingest.place(session.time)  # what the client knows of
 
     async with health, create_task_group() as tasks:
+
+        def settle(mark: Mark, final: Caption | None = None) -> None:
+            nonlocal settled, known
+            former, known, settled = known, ingest.place(mark.time), session.time
+            if final or known != former:
+                publish(Settled(mark, known, final))
 
         def perform(actions: list[Action]) -> None:
             for action in actions:
@@ -77,8 +95,8 @@ async def caption(
                             known=action.known, previous=action.previous, expected=action.expected,
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)
-                    case Publish(state):
-                        publish(state)
+                    case Publish(state, mark):
+                        settle(mark, state) if mark else publish(state)
                         if state.degraded:
                             publish(Warning("caption.degraded", "the engine gave up: this caption is its last guess"))
                     case Missing(start, end):
@@ -127,10 +145,12 @@ async def caption(
                     case data:
                         hear(await to_thread.run_sync(feed, data, session.needs, limiter=cpu))
                         perform(session.pulse())
+                        if session.time - settled >= QUIET_S and (mark := session.settled):
+                            settle(mark)
         except SottoError as error:
             fault = error
         hear(ingest.finish())
-        perform(session.finish())
+        perform(session.leave() if isinstance(fault, Draining) else session.finish())
     if fault:
         raise fault
 

@@ -15,6 +15,7 @@ PREFIX = "SOTTO_"
 ENV_FILE = Path(".env")
 
 Seconds = Annotated[float, Field(gt=0)]
+EngineName = Literal["moonshine", "openai", "whisper"]
 
 
 class Settings(BaseSettings):
@@ -26,13 +27,15 @@ class Settings(BaseSettings):
     """The key for OpenAI's API or for a compatible server; without one the embedded engine is used."""
     openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
     """Where a compatible server listens, such as http://127.0.0.1:9000/v1; empty means OpenAI itself."""
-    whisper_model: str = Field("gpt-transcribe", validation_alias="WHISPER_MODEL")
-    """The model: a name of the API's for the engine openai, a name or a CTranslate2 folder for the engine whisper."""
+    whisper_model: str | None = Field(None, validation_alias="WHISPER_MODEL")
+    """The model, by default gpt-transcribe for openai; for whisper a name or a CTranslate2 folder, by default small."""
 
     engine: Literal["auto", "moonshine", "openai", "whisper"] = "auto"
     """Who transcribes: moonshine (embedded, English), openai, whisper (local), or auto: openai if there is a key."""
+    fallback_engine: EngineName | None = None
+    """Who reads the finals that openai or whisper could not in two minutes, with its own default model."""
     engine_concurrency: int | None = Field(None, ge=1)
-    """Calls to the engine at once; by default 256 for openai, one for each processor core for the others."""
+    """Calls to the engine at once; by default 256 for openai, 1 for each core for moonshine, half of it for whisper."""
 
     host: str = "127.0.0.1"
     """The address to listen on; 0.0.0.0 opens the server to the network."""
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     partials_in_air: int = Field(1, ge=1, le=4)
     """Requests for partials under way at once in a session; 2 is faster and dearer."""
     max_cost_ratio: float | None = Field(None, ge=1)
-    """Audio sent to the engine for each second streamed, at most; by default 2.5 for paid engines, else no bound."""
+    """Audio sent for each second streamed, at most, after the first 10; by default 2.5 for paid engines, else none."""
     endpoint_s: Seconds = 0.6
     """Seconds of silence that end an utterance."""
     endpoint_settled_s: Seconds = 0.3
@@ -73,8 +76,19 @@ class Settings(BaseSettings):
     drain_s: float = Field(10, ge=0)
     """Seconds that sessions and uploads have to come to an end when the server is being stopped."""
 
+    resume_s: Seconds = 600
+    """Seconds for which a client may come back with a ticket and go on with its session."""
+    resume_grace_s: float = Field(10, ge=0)
+    """Seconds after which a session whose client vanished makes its last words final; 0 forgets it at once."""
+    secret: SecretStr | None = Field(None, min_length=16)
+    """What tickets are signed with, the same for all servers behind one address; by default made once and kept."""
+
     temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
-    """Where the recordings of running sessions lie; they are deleted when the session ends."""
+    """Where the recordings of running sessions and uploads lie; they are deleted when the session ends."""
+    recordings_dir: Path | None = None
+    """Where every session's whole recording is kept, under the session's id; by default none is kept."""
+    state_dir: Path = Field(default_factory=lambda: state_home() / "sotto")
+    """Where the secret is kept that was made; by default $XDG_STATE_HOME/sotto or ~/.local/state/sotto."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log; never speech or keys."""
 
@@ -91,9 +105,19 @@ class Settings(BaseSettings):
                 raise ValueError("expected origins such as https://example.org, separated by commas")
         return value
 
-    @field_validator("temp_dir")
+    @field_validator("openai_base_url")
     @classmethod
-    def _writable(cls, value: Path) -> Path:
+    def _web_address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("expected an address such as http://127.0.0.1:9000/v1")
+        return value
+
+    @field_validator("temp_dir", "recordings_dir")
+    @classmethod
+    def _writable(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
         if not value.is_dir() or not os.access(value, os.W_OK):
             raise ValueError("expected a folder that can be written to")
         return value
@@ -104,12 +128,29 @@ class Settings(BaseSettings):
             raise ValueError("SOTTO_ENGINE=openai needs OPENAI_API_KEY to be set")
         return self
 
+    @model_validator(mode="after")
+    def _fallback(self) -> Self:
+        # Moonshine is told what it said before in tokens of its own, and hears less audio for it: no other can go on.
+        if self.fallback_engine and self.chosen_engine == "moonshine":
+            raise ValueError("SOTTO_FALLBACK_ENGINE needs SOTTO_ENGINE to be openai or whisper")
+        if self.fallback_engine == self.chosen_engine:
+            raise ValueError(f"SOTTO_FALLBACK_ENGINE={self.fallback_engine} is the chosen engine itself")
+        if self.fallback_engine == "openai" and self.openai_api_key is None:
+            raise ValueError("SOTTO_FALLBACK_ENGINE=openai needs OPENAI_API_KEY to be set")
+        return self
+
     @property
-    def chosen_engine(self) -> Literal["moonshine", "openai", "whisper"]:
+    def chosen_engine(self) -> EngineName:
         """`auto` decided."""
         if self.engine == "auto":
             return "openai" if self.openai_api_key else "moonshine"
         return self.engine
+
+
+def state_home() -> Path:
+    """The user's folder for what programs keep (XDG Base Directory Specification)."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    return Path(named if os.path.isabs(named) else os.path.expanduser("~/.local/state"))
 
 
 def variable(field: str) -> str:

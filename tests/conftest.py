@@ -1,6 +1,8 @@
 """What holds for all tests: in CI nothing is skipped in silence."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -9,6 +11,14 @@ import pytest
 pytest_plugins = ["pytester"]
 
 SHARED = Path(__file__).parents[2] / "shared"  # recordings and tools beside the checkout; not everybody has them
+
+STATE = tempfile.mkdtemp(prefix="sotto-tests-")
+os.environ["XDG_STATE_HOME"] = STATE  # no test keeps a secret in the home of whoever runs it
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(STATE, ignore_errors=True)
+
 
 Report = pytest.TestReport | pytest.CollectReport
 

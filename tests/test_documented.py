@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from api.conftest import RECORDINGS, STOP, process
@@ -16,10 +17,12 @@ from starlette.routing import Mount
 
 from server.api import batch, messages
 from server.app import create_app
+from server.audio.packet import Place
 from server.errors import TooManySessions
 from server.live import Warning
 from server.settings import Settings, variable
-from server.speech.types import Caption, Word
+from server.speech.types import Caption, Mark, Word
+from server.tickets import Ticket
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -103,17 +106,21 @@ def test_every_route_is_documented_and_no_other():
 # -- messages ------------------------------------------------------------------------------------------------------
 
 WORDS = (Word("Hello", 0.0, 1.0),)
+TICKET = Ticket("s_1", "s_1", 1, Place(), Mark(), 0.0)
 TOLD = [
-    messages.ready("s_1", "s_1", "moonshine tiny-en", {"session_s": SHIPPED.session_s, "idle_s": SHIPPED.idle_s}),
-    messages.caption(Caption(1, 0.0, 1.0, "Hello", 5, False), 0),
-    messages.caption(Caption(1, 0.0, 1.0, "Hello", 5, True, WORDS, "en", degraded=True), 1),
+    messages.ready("s_1", "s_1", "moonshine tiny-en", {name: 1.0 for name in ("session_s", "idle_s", "resume_s")}),
+    messages.partial(Caption(1, 0.0, 1.0, "Hello", 5, False)),
+    messages.final(Caption(1, 0.0, 1.0, "Hello", 5, True, WORDS, "en", degraded=True), TICKET, "1.a.b"),
+    messages.ack(TICKET, "1.a.b"),
+    messages.resumed(TICKET),
+    messages.reconnect("1.a.b"),
     messages.warning(Warning("engine.delayed", "late", 2.5)),
     messages.error(TooManySessions("all taken"), "r_1"),
     messages.done(1.0, 1.0, 1.0, 1),
 ]
 SAID = {
     kind.model_fields["type"].annotation.__args__[0]: kind  # the one value of its Literal
-    for kind in (messages.Start, messages.Recording, messages.Finalize, messages.Keepalive, messages.Stop)
+    for kind in get_args(messages.ClientMessage)
 }
 
 
@@ -203,7 +210,7 @@ def test_every_warning_is_documented():
 
 def test_the_limits_are_the_defaults():
     shown = {"1 MB (2²⁰ bytes)": 2**20, "8 MB": 2**23, "4 hours": 14_400, "60 s": 60, "500": 500}
-    shown |= {"200 MB": 200_000_000, "12 hours": 12, "8": 8, "10 s": 10}
+    shown |= {"200 MB": 200_000_000, "12 hours": 12, "8": 8, "10 s": 10, "10 minutes": 600}
     documented = {names(setting)[0]: shown[default] for _, setting, default in table("what is bounded")}
     assert documented == {name: getattr(SHIPPED, name.removeprefix("SOTTO_").lower()) for name in documented}
 

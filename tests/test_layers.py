@@ -26,8 +26,9 @@ MAY = {
     "engines": {"speech", "audio", "errors"},
     "rooms": {"speech", "errors"},
     "batch": {"speech", "audio", "engines", "errors"},
+    "tickets": {"speech", "audio", "errors"},
     "live": {"speech", "audio", "engines", "rooms", "errors"},
-    "api": {"speech", "audio", "engines", "rooms", "batch", "live", "errors"},
+    "api": {"speech", "audio", "engines", "rooms", "batch", "live", "tickets", "errors"},
 }
 MODULES = sorted(p for p in SERVER.rglob("*.py") if p.name != "__init__.py")
 

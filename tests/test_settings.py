@@ -1,6 +1,7 @@
 """Settings: a wrong one ends the process with a sentence that names it; secrets stay secret."""
 
 import os
+import socket
 import subprocess
 import sys
 import tomllib
@@ -52,6 +53,32 @@ def test_an_engine_that_cannot_be_made_refuses_to_start(tmp_path):
     assert sentence.startswith("sotto: ") and str(tmp_path) in sentence
 
 
+@pytest.mark.parametrize("settings, about", [
+    ({}, "SOTTO_ENGINE"), ({"SOTTO_ENGINE": "moonshine", "OPENAI_API_KEY": KEY}, "SOTTO_ENGINE"),
+    ({"OPENAI_API_KEY": KEY, "SOTTO_FALLBACK_ENGINE": "openai"}, "the chosen engine itself"),
+    ({"SOTTO_ENGINE": "whisper", "SOTTO_FALLBACK_ENGINE": "openai"}, "OPENAI_API_KEY"),
+])  # fmt: skip
+def test_a_fallback_that_cannot_be_is_refused(settings, about, monkeypatch):
+    for name, value in ({"SOTTO_FALLBACK_ENGINE": "whisper"} | settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as wrong:
+        Settings()
+    (sentence,) = problems(wrong.value)
+    assert sentence.startswith("SOTTO_FALLBACK_ENGINE") and about in sentence
+
+
+def test_whisper_has_a_default_model_of_its_own(tmp_path):
+    pytest.importorskip("faster_whisper", reason="faster-whisper is not installed")
+    assert "'small'" in refusal(SOTTO_ENGINE="whisper", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+
+
+def test_a_port_that_is_taken_is_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = refusal(SOTTO_PORT=str(port))
+    assert sentence.startswith(f"sotto: SOTTO_PORT: cannot listen on port {port} of 127.0.0.1: ")
+
+
 def test_a_typing_error_in_the_environment_is_told_with_what_was_meant():
     assert refusal(SOTTO_PROT="9000") == "sotto: SOTTO_PROT: there is no such setting; did you mean SOTTO_PORT?"
 
@@ -71,6 +98,9 @@ WRONG = {
     "SOTTO_TEMP_DIR": "/no/such/folder",
     "SOTTO_ALLOWED_ORIGINS": "example.org",
     "SOTTO_LOG_LEVEL": "loud",
+    "SOTTO_DRAIN_S": "-1",
+    "SOTTO_RECORDINGS_DIR": "/no/such/folder",
+    "OPENAI_BASE_URL": "127.0.0.1:9000",
 }
 
 

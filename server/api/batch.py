@@ -117,7 +117,7 @@ async def _answer(form: FormData, state: Service) -> Response:
             ask,
             Vad(state.vad).push,
             limiter=state.files,
-            longest=state.pool.engine.longest,
+            longest=state.pool.longest,
             longest_s=state.limits.max_upload_s,
             language=language,
             prompt=options.prompt or "",

@@ -1,7 +1,9 @@
 """WS /api/captions: the native live protocol."""
 
 import logging
+import time
 from dataclasses import replace
+from typing import NoReturn
 
 import anyio
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -9,16 +11,28 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from .. import live
 from ..audio import probe, raw
 from ..audio.ingest import Ingest
-from ..errors import AudioTooLarge, Draining, IdleTimeout, RequestInvalid, SessionTooLong, SottoError, TooManySessions
-from ..live import Command, Output, Warning
+from ..audio.packet import Place
+from ..errors import (
+    AudioTooLarge,
+    Draining,
+    IdleTimeout,
+    RequestInvalid,
+    SessionTooLong,
+    SottoError,
+    Superseded,
+    TooManySessions,
+)
+from ..live import Command, Output, Settled, Warning
 from ..rooms.outbox import Outbox
 from ..speech.session import Session
-from ..speech.types import Caption
+from ..speech.types import Caption, Mark
+from ..tickets import Samples, Ticket, open_ticket, seal
 from . import messages
 from .errors import new_request_id
 from .inbox import Inbox
-from .messages import Finalize, Recording, Start, Stop
+from .messages import Finalize, Recording, Resume, Start, Stop
 from .service import STOPPED, Service, new_id, service
+from .sessions import SUPERSEDED, Hold
 
 SEND_S = 30.0  # seconds a message may take to leave, and all of them at the end; a reader this slow is gone
 CLOSE_S = 5.0  # seconds to say goodbye
@@ -48,14 +62,22 @@ class Connection:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self.id = new_id("s")
         self._inbox = Inbox(service.limits.max_backlog_bytes)
         self._outbox = Outbox()
         self._options = Start()
-        self._started = False  # too late for options
-        self._session = Session(service.policy)
-        self._finals = 0  # published so far
+        self._ticket = Ticket(id := new_id("s"), id, 1, Place(), Mark(), 0.0)  # the newest: how the session stands
+        self._file = id  # the name of a recording that is kept
+        self._hold: Hold | None = None
+        self._lost = anyio.Event()  # another connection has taken the session over
+        self._begun = False  # a ticket was given out
+        self._started = False  # audio has arrived: too late for options
+        self._stopped = False  # the client said so
+        self._deadline = anyio.current_time() + service.limits.session_s
         self._ingest: Ingest | None = None
+
+    @property
+    def id(self) -> str:
+        return self._ticket.session
 
     async def serve(self) -> None:
         """Until the client or a fault ends it; always closes the socket with a code that says why."""
@@ -70,22 +92,29 @@ class Connection:
                     raise
                 except* Exception as group:
                     fault = self._fault(group)
+                if isinstance(fault, Draining) and self._hold:
+                    self._outbox.put(messages.reconnect(self._seal()))
                 self._outbox.close()  # what was published before a fault is read before it
                 tasks.cancel_scope.deadline = anyio.current_time() + SEND_S
         except* Gone:
             gone = True
         except* Exception as group:
             fault = self._fault(group)
-        if gone:
+        if gone or self._away:
             log.info("session %s: the client left", self.id)
         else:
             await self._say_goodbye(fault)
 
     def close(self) -> None:
         """Delete the session's files and forget it."""
-        self._service.sessions.discard(self.id)
+        if self._hold:
+            self._service.sessions.leave(self._hold)
         if self._ingest:
             self._ingest.close()
+
+    @property
+    def _away(self) -> bool:
+        return self._hold is not None and self._hold.away
 
     def _fault(self, group: ExceptionGroup[Exception]) -> SottoError:
         """What the client is told: its own fault, or that one of ours is in the log."""
@@ -98,17 +127,16 @@ class Connection:
     async def _run(self) -> None:
         self._enter()
         self._options = messages.options(dict(self._socket.query_params))
-        self._service.language(self._options.language)
-        room = self._options.room or self.id
-        limits = {"session_s": self._service.limits.session_s, "idle_s": self._service.limits.idle_s}
-        self._outbox.put(messages.ready(self.id, room, self._service.pool.engine.name, limits))
+        self._choose()
+        self._greet()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._receive)
             tasks.start_soon(self._leave_in_time)
+            tasks.start_soon(self._leave_to_another)
+            tasks.start_soon(self._renew)
             tasks.start_soon(self._service.stopped)
-            await self._caption()
+            spent = await self._caption()
             tasks.cancel_scope.cancel()
-        spent = self._session
         self._outbox.put(messages.done(spent.time, spent.spoken, spent.sent, spent.finals))
         log.info("session %s: done, %.1f s of audio, %d finals", self.id, spent.time, spent.finals)
 
@@ -116,10 +144,73 @@ class Connection:
         service = self._service
         if service.draining:
             raise Draining(STOPPED)
-        if len(service.sessions) >= service.limits.max_sessions:
+        if service.sessions.connected >= service.limits.max_sessions:
             raise TooManySessions(f"all {service.limits.max_sessions} sessions are taken", retry_after_s=5)
-        service.sessions.add(self.id)
+        self._hold = service.sessions.open(self.id, self._lose)
         log.info("session %s: started", self.id)
+
+    def _choose(self) -> None:
+        """The ticket tells what the options are, for whoever goes on."""
+        options, language = self._options, self._service.language(self._options.language)
+        told = options.audio
+        audio = Samples(told.encoding, told.sample_rate, told.channels) if told else None
+        self._ticket = replace(
+            self._ticket, room=options.room or self.id, mark=Mark(language=language), prompt=options.prompt or "",
+            interim=options.interim is not False, audio=audio,
+        )  # fmt: skip
+
+    def _greet(self) -> None:
+        limits = self._service.limits
+        told = {"session_s": limits.session_s, "idle_s": limits.idle_s, "resume_s": limits.resume_s}
+        engine, ticket = self._service.pool.engine.name, self._ticket
+        self._outbox.put(messages.ready(ticket.session, ticket.room, engine, told, ticket.place.recording))
+
+    # -- tickets -----------------------------------------------------------------------------------------------
+
+    def _resume(self, sealed: str) -> None:
+        if self._begun:
+            raise RequestInvalid("resume comes first, instead of start", param="type")
+        assert self._hold
+        service, now = self._service, time.time()
+        ticket = open_ticket(sealed, service.secret, now)
+        service.language(ticket.mark.language)
+        hold = service.sessions.take(ticket.session, ticket.generation, self._lose, now)
+        service.sessions.leave(self._hold)
+        log.info("session %s: goes on in %s, connection %d", self.id, ticket.session, hold.generation)
+        self._hold, self._ticket = hold, replace(ticket, generation=hold.generation)
+        self._file = f"{ticket.session}-{self._file}"  # the part before may lie beside it
+        self._started = True
+        self._deadline -= ticket.mark.time
+        self._greet()
+        self._acknowledge()
+        self._outbox.put(messages.resumed(self._ticket))
+
+    def _lose(self) -> None:
+        """From this moment on nothing more is published here."""
+        self._outbox.discard()
+        self._lost.set()
+
+    async def _leave_to_another(self) -> NoReturn:
+        await self._lost.wait()
+        raise Superseded(SUPERSEDED)
+
+    def _seal(self) -> str:
+        self._ticket = replace(self._ticket, expires=time.time() + self._service.limits.resume_s)
+        return seal(self._ticket, self._service.secret)
+
+    def _acknowledge(self) -> None:
+        """By itself; a final brings its own."""
+        self._begun = True
+        self._outbox.drop(messages.ack)  # unsent, and this one says more; but it must not come before a final
+        sealed = self._seal()
+        self._outbox.put(messages.ack(self._ticket, sealed), key=messages.ack)
+
+    async def _renew(self) -> None:
+        """Also in a long pause the newest ticket is a good one."""
+        while True:
+            await anyio.sleep(self._service.limits.resume_s / 2)
+            if self._begun:
+                self._acknowledge()
 
     async def _leave_in_time(self) -> None:
         """When the server is being stopped, what was said until now is made final."""
@@ -130,15 +221,14 @@ class Connection:
 
     async def _receive(self) -> None:
         """Drain the socket for ever; what is wrong with it is told to the session in its turn."""
-        deadline = anyio.current_time() + self._service.limits.session_s
         idle_s = self._service.limits.idle_s
         try:
             while True:
                 with anyio.fail_after(idle_s):
                     message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
-                    raise Gone
-                if anyio.current_time() > deadline:
+                    return await self._vanish()
+                if anyio.current_time() > self._deadline:
                     raise SessionTooLong(f"a session lasts at most {self._service.limits.session_s:g} s")
                 await self._take(message.get("bytes"), message.get("text"))
         except TimeoutError:
@@ -146,6 +236,20 @@ class Connection:
         except SottoError as fault:
             self._inbox.fail(fault)
         await self._drain()
+
+    async def _vanish(self) -> None:
+        """Without a word; after some time its last ones are made final. If it comes back, this session is lost."""
+        service = self._service
+        waits = service.limits.resume_grace_s > 0 and len(service.sessions) <= 2 * service.limits.max_sessions
+        if not self._started or self._stopped or service.draining or not waits:
+            raise Gone
+        assert self._hold
+        self._hold.away = True
+        self._outbox.discard()
+        log.info("session %s: the client vanished after %d finals", self.id, self._ticket.mark.finals)
+        with anyio.move_on_after(service.limits.resume_grace_s):
+            await service.stopping.wait()
+        await self._inbox.put(Command.STOP)
 
     async def _drain(self) -> None:
         """After a fault nothing the client says counts any more, but its leaving does."""
@@ -161,8 +265,7 @@ class Connection:
         if text is not None:
             await self._command(text)
         elif data:
-            self._started = True
-            await self._inbox.put(data)
+            await self._say(data)
 
     async def _command(self, text: str) -> None:
         match messages.read(text):
@@ -170,20 +273,29 @@ class Connection:
                 if self._started:
                     raise RequestInvalid("start comes before the first sound, finalize and stop")
                 self._options = options.over(self._options)
-                self._service.language(self._options.language)
+                self._choose()
+                self._acknowledge()
+            case Resume(ticket=ticket):
+                self._resume(ticket)
             case Recording():
-                self._started = True
-                await self._inbox.put(Command.RECORDING)
+                await self._say(Command.RECORDING)
             case Finalize():
-                self._started = True
-                await self._inbox.put(Command.FINALIZE)
+                await self._say(Command.FINALIZE)
             case Stop():
-                self._started = True
-                await self._inbox.put(Command.STOP)
+                self._stopped = True
+                await self._say(Command.STOP)
+
+    async def _say(self, said: live.Input) -> None:
+        assert self._hold
+        self._service.sessions.prove(self._hold, time.time())
+        self._started = True
+        if not self._begun and (isinstance(said, bytes) or said is Command.RECORDING):
+            self._acknowledge()
+        await self._inbox.put(said)
 
     # -- the session -------------------------------------------------------------------------------------------
 
-    async def _caption(self) -> None:
+    async def _caption(self) -> Session:
         service = self._service
         first = await self._inbox.get()  # by now the options are known
         waiting: list[live.Input] = [first]
@@ -191,39 +303,47 @@ class Connection:
         async def receive() -> live.Input:
             return waiting.pop() if waiting else await self._inbox.get()
 
-        options, policy = self._options, service.policy
-        audio = options.audio
+        ticket, policy = self._ticket, service.policy
+        audio = ticket.audio
         self._ingest = Ingest(
             service.vad,
             service.folder,
-            parse=raw.parse(audio.encoding, audio.sample_rate, audio.channels) if audio else probe.parse,
+            parse=raw.parse(audio.encoding, audio.rate, audio.channels) if audio else probe.parse,
             suffix=f".{audio.encoding.removeprefix('pcm_')}" if audio else "",
-            keep_samples=service.pool.engine.wants_samples,
+            keep_samples=service.pool.wants_samples,
+            keep=service.recordings and service.recordings / self._file,
+            origin=ticket.place,
         )
-        if options.interim is False:
+        if not ticket.interim:
             policy = replace(policy, partials=False)
-        self._session = Session(policy, language=service.language(options.language), prompt=options.prompt or "")
+        language = service.language(ticket.mark.language)
+        session = Session(policy, language=language, prompt=ticket.prompt, mark=ticket.mark)
         await live.caption(
             receive,
             self._ingest,
-            self._session,
+            session,
             service.pool,
             self._publish,
             cpu=service.cpu,
             stall_s=service.limits.stall_s,
         )
+        return session
 
     def _publish(self, told: Output) -> None:
         match told:
             case Warning():
                 log.warning("session %s: %s, %s", self.id, told.code, told.message)
                 self._outbox.put(messages.warning(told))
-            case Caption(final=True):
-                self._outbox.drop(told.utterance)
-                self._finals += 1
-                self._outbox.put(messages.caption(told, self._finals))
-            case _ if self._options.interim is not False:
-                self._outbox.put(messages.caption(told, 0), key=told.utterance)
+            case Caption():
+                if self._ticket.interim:
+                    self._outbox.put(messages.partial(told), key=told.utterance)
+            case Settled(mark, place, final):
+                self._ticket = replace(self._ticket, mark=mark, place=place)
+                if final is None:
+                    return self._acknowledge()
+                self._outbox.drop(final.utterance)
+                sealed = self._seal()
+                self._outbox.put(messages.final(final, self._ticket, sealed))
 
     # -- the client is told ------------------------------------------------------------------------------------
 
@@ -232,8 +352,10 @@ class Connection:
             while (message := await self._outbox.next()) is not None:
                 with anyio.fail_after(SEND_S):
                     await self._socket.send_text(message)
-        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+        except TimeoutError:
             raise Gone from None
+        except (WebSocketDisconnect, RuntimeError):
+            self._outbox.discard()  # whoever listens to the socket hears that it is gone
 
     async def _say_goodbye(self, fault: SottoError | None) -> None:
         try:

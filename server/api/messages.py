@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from ..errors import RequestInvalid, SottoError
 from ..live import Warning
 from ..speech.types import Caption
+from ..tickets import LARGEST, Ticket
 
 
 class _Message(BaseModel):
@@ -45,6 +46,13 @@ class Start(_Message):
         return other.model_copy(update=self.model_dump(exclude_none=True) | {"audio": self.audio or other.audio})
 
 
+class Resume(_Message):
+    """Instead of a start: go on with the session that this ticket is about."""
+
+    type: Literal["resume"]
+    ticket: str = Field(max_length=LARGEST)
+
+
 class Recording(_Message):
     type: Literal["recording"]
 
@@ -61,8 +69,8 @@ class Stop(_Message):
     type: Literal["stop"]
 
 
-ClientMessage = Start | Recording | Finalize | Keepalive | Stop
-TYPES = "a type of start, recording, finalize, keepalive or stop"
+ClientMessage = Start | Resume | Recording | Finalize | Keepalive | Stop
+TYPES = "a type of start, resume, recording, finalize, keepalive or stop"
 _CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
@@ -84,7 +92,9 @@ def options(query: dict[str, str]) -> Start:
 
 def _invalid(error: ValidationError) -> RequestInvalid:
     first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in first["loc"] if part != "start")  # pydantic begins with the union's tag
+    param = ".".join(
+        str(part) for part in first["loc"] if part not in ("start", "resume")
+    )  # pydantic begins with the union's tag
     if first["type"] == "json_invalid":
         return RequestInvalid(f"expected a JSON object with {TYPES}, got text that is no JSON")
     if not param:
@@ -93,20 +103,43 @@ def _invalid(error: ValidationError) -> RequestInvalid:
     return RequestInvalid(f"{param}: {said}", param=param)
 
 
-def ready(session: str, room: str, engine: str, limits: dict[str, float]) -> str:
-    return _json(type="ready", session=session, room=room, engine=engine, recording=0, limits=limits)
+def ready(session: str, room: str, engine: str, limits: dict[str, float], recording: int = 0) -> str:
+    return _json(type="ready", session=session, room=room, engine=engine, recording=recording, limits=limits)
 
 
-def caption(shown: Caption, offset: int) -> str:
-    """A partial, or the final number `offset`."""
-    times = {"utterance": shown.utterance, "start": round(shown.start, 3), "end": round(shown.end, 3)}
-    if not shown.final:
-        return _json(type="partial", **times, text=shown.text, stable=shown.stable)
+def partial(shown: Caption) -> str:
+    return _json(type="partial", **_times(shown), text=shown.text, stable=shown.stable)
+
+
+def final(shown: Caption, ticket: Ticket, sealed: str) -> str:
+    """With its acknowledgement, so that no crash can come between the two."""
     words = [{"text": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in shown.words]
-    final: dict[str, Any] = {**times, "text": shown.text, "words": words, "language": shown.language}
+    final: dict[str, Any] = {**_times(shown), "text": shown.text, "words": words, "language": shown.language}
     if shown.degraded:
         final["degraded"] = True
-    return _json(type="final", offset=offset, **final)
+    return _json(type="final", offset=ticket.mark.finals, **final, ack=_place(ticket) | {"ticket": sealed})
+
+
+def _times(shown: Caption) -> dict[str, Any]:
+    return {"utterance": shown.utterance, "start": round(shown.start, 3), "end": round(shown.end, 3)}
+
+
+def ack(ticket: Ticket, sealed: str) -> str:
+    return _json(type="ack", **_place(ticket), ticket=sealed)
+
+
+def resumed(ticket: Ticket) -> str:
+    """What the client sends next begins at the ticket's place."""
+    about = {"offset": ticket.mark.finals, "generation": ticket.generation}
+    return _json(type="resumed", session=ticket.session, **_place(ticket), **about)
+
+
+def reconnect(sealed: str) -> str:
+    return _json(type="reconnect", reason="draining", ticket=sealed)
+
+
+def _place(ticket: Ticket) -> dict[str, Any]:
+    return {"recording": ticket.place.recording, "bytes": ticket.place.bytes, "header": ticket.place.header}
 
 
 def warning(told: Warning) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from ..engines.pool import Pool
 from ..errors import Draining, RequestInvalid
 from ..speech.session import Policy
+from .sessions import Sessions
 
 SAME = {"nb": "no", "jv": "jw", "fil": "tl", "iw": "he"}  # codes of browsers → Whisper's
 STOPPED = "this server is being stopped; come back, to any other"
@@ -32,6 +33,8 @@ class Limits:
     max_upload_s: float
     max_uploads: int
     drain_s: float
+    resume_s: float
+    resume_grace_s: float
 
 
 @dataclass(slots=True)
@@ -44,7 +47,9 @@ class Service:
     policy: Policy
     limits: Limits
     folder: Path
-    sessions: set[str] = field(default_factory=set)
+    recordings: Path | None  # where those of sessions are kept
+    secret: bytes  # tickets are signed with it
+    sessions: Sessions
     uploads: int = 0  # under way
     stopping: anyio.Event = field(default_factory=anyio.Event)
 

@@ -42,9 +42,12 @@ class Decoded:
 
 
 class Decoder:
-    """One track's decoder and resampler. Raises UnsupportedFormat at once, AudioCorrupt when nothing decodes."""
+    """One track's decoder and resampler. Raises UnsupportedFormat at once, AudioCorrupt when nothing decodes.
 
-    def __init__(self, track: Track) -> None:
+    `midway`: the first packet is not the track's first, so nothing of it is the encoder's delay.
+    """
+
+    def __init__(self, track: Track, *, midway: bool = False) -> None:
         if track.codec not in CODECS:
             raise UnsupportedFormat(f"expected one of {', '.join(CODECS)}, got the codec {track.codec}", param="file")
         self.time = 0.0  # seconds of the track so far, silence for gaps included
@@ -53,7 +56,10 @@ class Decoder:
         assert isinstance(codec, AudioCodecContext)
         self._codec = codec
         self._codec.thread_count = 1
-        self._codec.extradata = track.private or None
+        private = track.private
+        if midway and track.codec == "opus":
+            private = private[:10] + bytes(2) + private[12:]  # FFmpeg leaves out the pre-skip (RFC 7845, section 5.1)
+        self._codec.extradata = private or None
         if track.codec.startswith("pcm_"):
             self._codec.sample_rate = track.rate
             self._codec.layout = av.AudioLayout(layout(track.channels))

@@ -11,10 +11,14 @@ from ..speech.types import FRAME, FRAME_S, RATE, Frame, Samples
 from . import probe
 from .clip import Clip, mux
 from .decoder import Decoder
-from .packet import Damage, Packet, Track
+from .packet import Damage, Packet, Place, Track
 from .reader import ByteReader, Demuxer, Parser
 from .spool import Spool
 from .vad import Vad
+
+WARM_S = (
+    0.5  # seconds heard again before what is new: Opus needs 80 ms to sound right (RFC 7845, 4.6), the detector more
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,26 @@ class Cut:
 class Recording:
     """One recorder's stream and its file."""
 
-    begin: float  # session seconds
+    origin: Place  # its first byte that came here
     demuxer: Demuxer
     head: bytes = b""  # bytes before the container is known
     spool: Spool | None = None
     track: Track | None = None
     decoder: Decoder | None = None
     offset: float = 0.0  # session seconds at which the decoder began
+
+    @property
+    def begin(self) -> float:
+        """Session seconds."""
+        return self.origin.time
+
+    def place(self, time: float) -> Place:
+        """Where to begin to read, in the client's count of bytes, for what sounds from `time` on."""
+        found = self.spool.place(time) if self.spool else None
+        if found is None:
+            return self.origin
+        at = found.bytes - self.origin.header + self.origin.bytes
+        return Place(self.origin.recording, at, found.header, found.time)
 
     def close(self) -> None:
         if self.spool:
@@ -71,6 +88,8 @@ class Recording:
 
 class Ingest:
     """Everything between a session's bytes and its frames. `feed` is CPU work: run it in a thread, one call at a time.
+
+    `origin` is where the bytes begin, if that is not the beginning: the header comes first, then what follows there.
 
     Raises UnsupportedFormat or AudioCorrupt. `close` deletes every file, whatever happened.
     """
@@ -83,20 +102,24 @@ class Ingest:
         parse: Callable[[ByteReader], Parser] = probe.parse,
         suffix: str = "",
         keep_samples: bool = True,
-        keep_recording: bool = False,
+        keep: Path | None = None,
+        origin: Place | None = None,
     ) -> None:
         self._vad = Vad(vad)
         self._folder = folder
         self._parse = parse
         self._suffix = suffix  # of the spool file; empty: the first bytes tell
         self._keep_samples = keep_samples
-        self._keep_recording = keep_recording
-        self._count = 0  # frames so far
-        self._rest = np.zeros(0, np.float32)  # decoded, and less than a frame
+        self._keep = keep  # where the recording stays, without its suffix
+        self._files = 0
+        origin = origin or Place()
+        # Frames stay where they were on the time line; the first one begins with as much silence as that takes.
+        self._count, rest = divmod(round(origin.time * RATE), FRAME)  # frames so far, and samples
+        self._rest = np.zeros(rest, np.float32)  # decoded, and less than a frame
         self._heard: list[Heard] = []  # not yet given out; after a fault `finish` does it
         # These two are replaced, never changed: `cut` reads them while `feed` and `forget` run in another thread.
         self._kept: list[Frame] = []
-        self._recordings = [Recording(0.0, Demuxer(parse))]
+        self._recordings = [Recording(origin, Demuxer(parse))]
 
     @property
     def time(self) -> float:
@@ -130,7 +153,8 @@ class Ingest:
             earlier.append(last)
         else:  # nothing was heard in it, so nothing will be asked of it
             last.close()
-        self._recordings = [*earlier, Recording(self._clock(), Demuxer(self._parse))]
+        origin = Place(last.origin.recording + 1, time=self._clock())
+        self._recordings = [*earlier, Recording(origin, Demuxer(self._parse))]
         return self._give()
 
     def finish(self) -> list[Heard]:
@@ -150,6 +174,13 @@ class Ingest:
         frames = [f.samples for f in self._kept if start - FRAME_S / 2 <= f.time < end - FRAME_S / 2]
         return Cut(track, packets, frames)
 
+    def place(self, time: float) -> Place:
+        """Where a client that comes back is to begin, so that everything from `time` (session seconds) on is heard."""
+        recordings = self._recordings
+        # What is left of a recording after its last frame was not heard by anybody.
+        recording = next((r for r in reversed(recordings) if r.begin <= time + FRAME_S), recordings[0])
+        return recording.place(time - WARM_S)
+
     def forget(self, before: float) -> None:
         """Nothing before this time (session seconds) will be asked for again."""
         self._kept = [frame for frame in self._kept if frame.time >= before - FRAME_S]
@@ -160,7 +191,7 @@ class Ingest:
             spool.forget(before)
 
     def close(self) -> None:
-        """Delete the session's files."""
+        """Delete the session's files, but for those to be kept."""
         for recording in self._recordings:
             recording.close()
 
@@ -170,13 +201,20 @@ class Ingest:
             suffix = self._suffix or probe.suffix(recording.head)
             if suffix is None:
                 return
-            recording.spool = Spool(self._folder, suffix, keep=self._keep_recording)
+            recording.spool = Spool(self._folder, suffix, keep=self._place())
             data, recording.head = recording.head, b""
         recording.spool.write(data)
 
+    def _place(self) -> Path | None:
+        """Where the next file is kept; those after the first are numbered."""
+        self._files += 1
+        if self._keep is None or self._files == 1:
+            return self._keep
+        return self._keep.with_name(f"{self._keep.name}-{self._files}")
+
     def _begin(self, recording: Recording, track: Track) -> None:
         assert recording.spool is not None  # the container was known, or there would be no track
-        decoder = Decoder(track)
+        decoder = Decoder(track, midway=recording.track is None and recording.origin.bytes > 0)
         if recording.decoder:  # a second header in the same stream: the browser restarted its recorder without a word
             self._end(recording)
         else:

@@ -46,4 +46,17 @@ class Damage:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one can begin to read again: the first `header` bytes of a recording, then its bytes from `bytes` on.
+
+    `time` is that of the first sound there, in session seconds.
+    """
+
+    recording: int = 0
+    bytes: int = 0
+    header: int = 0
+    time: float = 0.0
+
+
 Item = Track | Packet | Damage

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import AudioTooLarge
-from .packet import Packet, Track
+from .packet import Packet, Place, Track
 
 SLACK = 1 << 20  # bytes that may lie unused in the file before it is written anew
 LARGEST = 256 << 20  # bytes; what is still needed is seconds, but a stream of junk has no packets to be cut off at
@@ -28,6 +28,7 @@ class Entry:
     boundary: int
     at: int
     size: int
+    again: Place | None  # where to begin to read, to find it again; None: at the beginning
     data: bytes | None = None
 
 
@@ -35,18 +36,25 @@ class Spool:
     """One recording of one session. Feeding and cutting may happen in two threads."""
 
     def __init__(
-        self, folder: Path, suffix: str, *, keep: bool = False, slack: int = SLACK, largest: int = LARGEST
+        self, folder: Path, suffix: str, *, keep: Path | None = None, slack: int = SLACK, largest: int = LARGEST
     ) -> None:
-        handle, name = tempfile.mkstemp(suffix, "sotto-", folder)
-        self.path = Path(name)
+        """`keep` is where the whole recording stays, without its suffix; else it is deleted at the end."""
+        if keep:
+            self.path = keep.with_name(f"{keep.name}{suffix}")
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        else:
+            handle, name = tempfile.mkstemp(suffix, "sotto-", folder)
+            self.path = Path(name)
         self._file = os.fdopen(handle, "w+b")
         self._entries: deque[Entry] = deque()
         self._header = 0  # bytes at the start that every later reader needs
         self._dropped = 0  # bytes after the header that are no longer in the file
         self._end = 0  # bytes of the stream so far
-        self._keep = keep
+        self._keep = keep is not None
         self._slack, self._largest = slack, largest
         self._lock = threading.Lock()
+        self._first: tuple[Track, int] | None = None  # the track and the boundary of the first entry
+        self._again: Place | None = None  # of the newest entry
 
     def write(self, data: bytes) -> None:
         """The next bytes of the recording. Raises AudioTooLarge."""
@@ -64,7 +72,8 @@ class Spool:
     def note(self, track: Track, packet: Packet, start: float) -> None:
         """Remember where the packet that begins at `start` (session seconds) lies."""
         data = packet.data if packet.at is None else None
-        entry = Entry(track, start, packet.boundary, packet.at or 0, len(packet.data), data)
+        self._again = self._place(track, packet, start)
+        entry = Entry(track, start, packet.boundary, packet.at or 0, len(packet.data), self._again, data)
         with self._lock:
             self._entries.append(entry)
 
@@ -85,6 +94,14 @@ class Spool:
             packets = [(entry.start, entry.data or self._read(entry)) for entry in reversed(wanted)]
             return (wanted[0].track if wanted else None), packets
 
+    def place(self, time: float) -> Place | None:
+        """Where one must begin to read to hear everything from `time` (session seconds) on; None: at the beginning."""
+        with self._lock:
+            for entry in reversed(self._entries):
+                if entry.start <= time:
+                    return entry.again
+            return self._entries[0].again if self._entries else None
+
     def forget(self, before: float) -> None:
         """Nothing before this time (session seconds) will be asked for again."""
         with self._lock:
@@ -94,11 +111,22 @@ class Spool:
                 self._drop(self._entries[0].boundary)
 
     def close(self) -> None:
-        """Delete the file, also when the disk is too full to close it."""
+        """Delete the file unless it is to be kept, also when the disk is too full to close it."""
         with self._lock:
             with suppress(OSError):
                 self._file.close()
-            self.path.unlink(missing_ok=True)
+            if not self._keep:
+                self.path.unlink(missing_ok=True)
+
+    def _place(self, track: Track, packet: Packet, start: float) -> Place | None:
+        self._first = self._first or (track, packet.boundary)
+        if track is not self._first[0]:
+            return self._again  # a second header in mid-stream: whoever begins after it has only the first one
+        if packet.boundary == self._first[1]:
+            return None
+        if self._again and packet.boundary == self._again.bytes:
+            return self._again
+        return Place(0, packet.boundary, track.header, start)
 
     def _read(self, entry: Entry) -> bytes:
         self._file.seek(entry.at - self._dropped)

@@ -30,6 +30,8 @@ PATIENCE = {
     Kind.EARLY: Patience(total=10.0, attempt=10.0),
     Kind.FINAL: Patience(total=120.0, attempt=30.0, backoff=0.3),
 }
+# A call in this process cannot be ended: another attempt would only stand beside it, and make both slower.
+UNHURRIED = PATIENCE | {Kind.FINAL: Patience(total=120.0, attempt=120.0, backoff=0.3)}
 RANK = {Kind.FINAL: 0, Kind.EARLY: 1, Kind.PARTIAL: 2}  # who goes first
 LONGEST_BACKOFF = 8.0  # seconds
 LONGEST_RETRY_AFTER = 60.0  # seconds; a server that asks for more is not waited for
@@ -148,6 +150,20 @@ class Pool:
     ) -> None:
         await self._open.__aexit__(kind, error, trace)
 
+    @property
+    def wants_samples(self) -> bool:
+        """Whether any of the engines does."""
+        return self.engine.wants_samples or (self._fallback is not None and self._fallback.wants_samples)
+
+    @property
+    def longest(self) -> float:
+        """Seconds of audio that all of the engines take at once."""
+        return min(self.engine.longest, self._fallback.longest if self._fallback else self.engine.longest)
+
+    def knows(self, language: str | None) -> bool:
+        known = self.engine.languages
+        return language is None or known is None or language in known
+
     async def transcribe(self, session: object, speech: Speech) -> Hypothesis:
         """The engine's answer; sessions take turns by their `session` key.
 
@@ -161,9 +177,12 @@ class Pool:
             error = EngineError(f"{self.engine.name} did not answer within {patience.total:g} s")
         except EngineError as failed:
             error = failed
-        if self._fallback and speech.kind is Kind.FINAL:
-            return await self._fallback.transcribe(session, speech)
-        raise error
+        other = self._fallback
+        if other is None or speech.kind is not Kind.FINAL or not other.knows(speech.language):
+            raise error
+        log.warning("%s; %s is asked instead", error, other.engine.name)
+        answer = await other.transcribe(session, replace(speech, known=(), previous=None, expected=""))
+        return replace(answer, tokens=())  # each engine has tokens of its own
 
     async def _persist(self, session: object, speech: Speech, patience: Patience) -> Hypothesis:
         backoff = patience.backoff

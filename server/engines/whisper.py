@@ -17,6 +17,8 @@ PARTIAL_BEAM, FINAL_BEAM = 1, 5  # a partial is soon replaced; 5 is Whisper's ow
 class Whisper:
     """Word times from the model's cross-attention; `workers` calls at once, the others wait for their turn.
 
+    `Speech.timeout` bounds that wait only: a decoding that has begun cannot be interrupted.
+
     What Whisper itself would drop or try again at a higher temperature is left to the filters of the session:
     its ladder of six temperatures costs six decodings just when the machine is already behind.
     """

@@ -36,6 +36,12 @@ class Outbox:
         self._closed = True
         self._some.set()
 
+    def discard(self) -> None:
+        """Nothing follows, and what is unsent is worth nothing any more."""
+        self._messages.clear()
+        self._slow = False
+        self.close()
+
     async def next(self) -> str | None:
         """The next message, or None at the end. Raises ClientSlow when too many were waiting."""
         while not (self._messages or self._slow):

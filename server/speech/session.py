@@ -12,7 +12,7 @@ import numpy as np
 from .agreement import Draft, join, tokenise
 from .endpointer import Edge, Endpointer, State
 from .filters import suspicion, unlooped
-from .types import FRAME_S, Caption, Frame, Hypothesis, Kind, Word
+from .types import FRAME_S, Caption, Frame, Hypothesis, Kind, Mark, Word
 from .utterance import Piece, Transcribe, Utterance
 
 SENTENCE_END = tuple(".?!。？！…")
@@ -22,6 +22,7 @@ SHORTEST_WINDOW = 1.0  # seconds; engines read shorter ones badly
 PROMPT = 200  # characters
 MARGIN = 0.5  # seconds on both sides of a cut through speech, where the engine gives word times
 CUT_WITHIN = 1.0  # seconds before a forced cut in which the quietest moment is looked for
+CUT_FROM = 2.0  # seconds; what is shorter is better heard again as a whole
 CONTEXT_GAP = 2.0  # seconds of silence after which what was said before helps no more
 CONTEXT_WINDOW = 10.0  # seconds; a longer window says enough by itself
 PARTIAL_WINDOW = 4.5  # seconds; a partial hears again what was said before only within this
@@ -36,9 +37,10 @@ COST_START = 10.0  # seconds of credit, so that the first utterance of a session
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Show this caption."""
+    """Show this caption. With a final comes the mark behind it."""
 
     caption: Caption
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Policy:
     context: float = 0.0  # heard again before what is new, for engines that can be told what was said in it
     endpoint: float = 0.6
     endpoint_settled: float = 0.3
-    preroll: float = 0.4
+    preroll: float = 0.5
     postroll: float = 0.3
     piece: float = 3.0
     cut_after: float = 12.0
@@ -72,27 +74,32 @@ class Policy:
 
 
 class Session:
-    """See the module; `language` and `prompt` are the client's wishes."""
+    """See the module; `language` and `prompt` are the client's wishes.
+
+    One that begins at a mark of another goes on where that stood: what lies before it is not heard again.
+    """
 
     def __init__(
-        self, policy: Policy, *, language: str | None = None, prompt: str = "", first_utterance: int = 1
+        self, policy: Policy, *, language: str | None = None, prompt: str = "", mark: Mark | None = None
     ) -> None:
+        mark = mark or Mark()
         self.policy = policy
-        self.time = 0.0  # audio heard
-        self.spoken = 0.0  # voiced seconds
-        self.sent = 0.0  # seconds given to engines
-        self.finals = 0
+        self.time = mark.time  # audio heard
+        self.spoken = mark.spoken  # voiced seconds
+        self.sent = mark.sent  # seconds given to engines
+        self.finals = mark.finals
         self._endpointer = Endpointer()
-        self._floor = 0.0  # audio before this belongs to an utterance that has ended
+        self._floor = mark.time  # audio before this belongs to an utterance that has ended …
+        self._cut_floor = mark.time if mark.cut else None  # … by a cut that another session made
         self._loudness: deque[tuple[float, float]] = deque(maxlen=round(CUT_WITHIN / FRAME_S))
         self._current: Utterance | None = None
         self._ending: deque[Utterance] = deque()
         self._in_air = 0  # partials
-        self._number = first_utterance
-        self.language = language  # the client's wish, or what the engine recognised for long enough
+        self._number = mark.utterance
+        self.language = language or mark.language  # the client's wish, or what the engine recognised for long enough
         self._recognised: tuple[str, float] = ("", 0.0)  # a language and the voiced seconds in a row that were in it
         self._wish = prompt
-        self._said = ""
+        self._said = mark.said
         self._read: list[Piece] = []  # the latest pieces of the utterances that are final
         self._timed = False  # the engine gives word times
 
@@ -109,6 +116,8 @@ class Session:
 
     def hear(self, frame: Frame) -> list[Action]:
         """The next 32 ms."""
+        if frame.time + FRAME_S / 4 < self._floor:  # settled before this session began
+            return []
         self.time = frame.time + FRAME_S
         edge = self._endpointer.push(frame, self._hang)
         if edge is Edge.START:
@@ -175,20 +184,35 @@ class Session:
     stall = finalize  # audio stopped coming: for the reader that is a silence like any other
     finish = finalize  # and at the end of the stream
 
+    def leave(self) -> list[Action]:
+        """Somebody else goes on with this stream: what can be settled without breaking a word is to become final."""
+        utterance = self._current
+        if utterance is None or self._endpointer.state is not State.SPEECH:
+            return self._end(utterance) if utterance else []
+        return self._cut(utterance) if self.time - utterance.began >= CUT_FROM else []
+
+    @property
+    def settled(self) -> Mark | None:
+        """In a silence: the mark of it; None while anybody speaks or waits for an answer."""
+        if self._current or self._ending or self._endpointer.state is not State.SILENCE:
+            return None
+        return self._mark(max(self._floor, self.time - self.policy.preroll), self._number)
+
     # -- hearing -----------------------------------------------------------------------------------------------
 
     def _begin(self, onset: float) -> None:
         start = max(self._floor, onset - self.policy.preroll, 0.0)
         heard = self._endpointer
         asked = onset + FIRST_PARTIAL - self._interval(0) + EAGERNESS
-        self._current = self._open(onset, start)
+        self._current = self._open(onset, start, self.spoken)
+        self._current.cut_in = start == self._cut_floor
         self._current.voice_end, self._current.voiced = heard.voice_end, heard.voiced
         self._current.asked = asked
         self.spoken += heard.voiced
 
-    def _open(self, onset: float, start: float) -> Utterance:
+    def _open(self, onset: float, start: float, before: float) -> Utterance:
         number, self._number = self._number, self._number + 1
-        return Utterance(number, onset, start, start, draft=Draft(start))
+        return Utterance(number, onset, start, start, before, draft=Draft(start))
 
     def _listen(self, utterance: Utterance, frame: Frame) -> None:
         voice_end = self._endpointer.voice_end
@@ -317,7 +341,7 @@ class Session:
         moments = list(self._loudness)
         energy = np.convolve([e for _, e in moments], np.ones(3), "same")
         where = moments[1 + int(np.argmin(energy[1:-1]))][0] + FRAME_S / 2
-        follower = self._open(where, where)
+        follower = self._open(where, where, self.spoken - (self.time - where))
         follower.cut_in, follower.voice_end, follower.asked = True, self.time, self.time
         follower.voiced = self.time - where
         utterance.cut_out, utterance.voice_end, utterance.end = True, where, where
@@ -343,11 +367,16 @@ class Session:
         if not utterance.final.text and (answer is None or answer.text) and utterance.voiced >= TOLD:
             actions.append(Missing(utterance.onset, utterance.voice_end))
         while self._ending and (done := self._ending[0].final):
-            self._ending.popleft()
+            ended = self._ending.popleft()
             if done.text:
                 self.finals += 1
-                actions.append(Publish(done))
+                actions.append(Publish(done, self._mark(ended.end, ended.number + 1, ended.cut_out)))
         return actions
+
+    def _mark(self, time: float, utterance: int, cut: bool = False) -> Mark:
+        follower = self._ending[0] if self._ending else self._current
+        spoken = follower.before if follower else self.spoken
+        return Mark(time, cut, utterance, self.finals, self.language, self._said, spoken, self.sent)
 
     def _remember(self, utterance: Utterance) -> None:
         """What was said helps with what comes next, if it is certain."""

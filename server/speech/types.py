@@ -72,3 +72,17 @@ class Caption:
     words: tuple[Word, ...] = ()
     language: str | None = None
     degraded: bool = False  # a final that is the last partial, because the engine gave up
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a session stands once all that was said before `time` is settled: another one can go on from here."""
+
+    time: float = 0.0
+    cut: bool = False  # through speech, rather than in a silence
+    utterance: int = 1  # the number of the next one
+    finals: int = 0  # so far
+    language: str | None = None  # the client's wish, or what was recognised for long enough
+    said: str = ""  # the end of it, for the next prompt
+    spoken: float = 0.0  # voiced seconds
+    sent: float = 0.0  # seconds given to engines

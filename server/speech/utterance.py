@@ -43,6 +43,7 @@ class Utterance:
     onset: float
     began: float  # where its audio begins
     start: float  # where the open piece's audio begins
+    before: float = 0.0  # voiced seconds of the session before it
     pieces: list[Piece] = field(default_factory=list)
     base: int = 0  # words of the draft before the open piece
     cut_in: bool = False  # it began at a cut through speech, not at a silence

@@ -28,6 +28,7 @@ from .engines import Counts
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "tests" / "recordings"
+SECRET = "a secret of the tests"
 STOP = {"type": "stop"}
 PATIENCE_S = 20.0  # a busy machine needs a twentieth of it; nothing waits for it when all is well
 
@@ -124,9 +125,10 @@ async def read(socket: AsyncWebSocketSession, until: str | None = None) -> Told:
 
 
 @asynccontextmanager
-async def serving(engine: Counts | None = None, **settings: Any) -> AsyncIterator[Site]:
-    """The app with an engine of the tests; leaving ends every session first."""
-    app = create_app(Settings(_env_file=None, **settings), engine or Counts())
+async def serving(engine: Counts | None = None, fallback: Counts | None = None, **settings: Any) -> AsyncIterator[Site]:
+    """The app with an engine of the tests; leaving ends every session first, without waiting for who may come back."""
+    settings = {"resume_grace_s": 0, "secret": SECRET} | settings
+    app = create_app(Settings(_env_file=None, **settings), engine or Counts(), fallback)
     with anyio.fail_after(60 * PATIENCE_S):  # some put the clock forward
         async with app.router.lifespan_context(app):
             transport = ASGIWebSocketTransport(app, raise_app_exceptions=False, initial_receive_timeout=PATIENCE_S)

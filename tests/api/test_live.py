@@ -96,7 +96,7 @@ async def test_a_recording_without_speech_has_no_captions():
     start = {"type": "start", "audio": {"encoding": "pcm_s16le", "sample_rate": 16000}}
     async with serving(engine) as site:
         told = await site.say(start, bytes(64_000), STOP)
-    assert [message["type"] for message in told.messages] == ["ready", "done"] and not engine.asked
+    assert [message["type"] for message in told.messages] == ["ready", "ack", "done"] and not engine.asked
 
 
 async def test_finalize_makes_what_was_said_final_at_once():
@@ -243,7 +243,7 @@ async def test_keepalive_keeps_alive_and_changes_nothing(clock: Clock):
         await send(socket, {"type": "start", "language": "en"})
         await send(socket, STOP)
         told = await read(socket)
-    assert [message["type"] for message in told.messages] == ["ready", "done"]
+    assert [message["type"] for message in told.messages] == ["ready", "ack", "done"]
 
 
 async def test_a_session_has_an_end(clock: Clock):
@@ -282,7 +282,7 @@ async def test_when_the_server_is_stopped_what_was_said_is_made_final_first():
         await read(socket, until="partial")
         site.service.drain()
         told = await read(socket)
-    assert [message["type"] for message in told.messages][-2:] == ["final", "error"]
+    assert [message["type"] for message in told.messages][-3:] == ["final", "reconnect", "error"]
     assert (told.code, told.reason) == (1012, "server.draining") and told.error["retryable"] is True
 
 
@@ -400,6 +400,32 @@ async def test_the_recording_is_deleted_when_the_session_is_done(tmp_path):
         assert (await site.say(*CHUNKS, STOP)).code == 1000
         await anyio.wait_all_tasks_blocked()
         assert list(tmp_path.iterdir()) == [] and not site.service.sessions
+
+
+async def test_recordings_are_kept_where_the_server_is_told_to(tmp_path):
+    kept, folder = tmp_path / "kept", tmp_path / "tmp"
+    kept.mkdir()
+    folder.mkdir()
+    other = chunks("chromium-mp4-opus.mp4")
+    async with serving(temp_dir=folder, recordings_dir=kept) as site:
+        told = await site.say(*CHUNKS, {"type": "recording"}, *other, STOP)
+    id = told.messages[0]["session"]
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        f"{id}.webm": b"".join(CHUNKS), f"{id}-2.mp4": b"".join(other),
+    }  # fmt: skip
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_second_engine_reads_what_the_first_cannot():
+    class Blind(Refuses):
+        wants_samples = False
+
+    engine = Counts()
+    async with serving(Blind(), engine, openai_api_key="key", fallback_engine="moonshine") as site:
+        told = await site.say(*CHUNKS, STOP)
+        assert site.service.pool.wants_samples
+    assert told.of("final")[0]["text"].startswith("zero one two") and engine.closed
+    assert len(engine.asked[0].audio.samples())
 
 
 # -- slow readers ------------------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.api import messages
-from server.api.messages import Audio, Finalize, Keepalive, Recording, Start, Stop
+from server.api.messages import Audio, Finalize, Keepalive, Recording, Resume, Start, Stop
+from server.audio.packet import Place
 from server.errors import RequestInvalid, TooManySessions
 from server.live import Warning
-from server.speech.types import Caption, Word
+from server.speech.types import Caption, Mark, Word
+from server.tickets import Ticket
 
+TICKET = Ticket("s_1", "s_1", 1, Place(1, 48_213, 213, 60.0), Mark(finals=5), 0.0)
 SAID = {
     '{"type":"start"}': Start(),
     '{"type":"start","language":"de","interim":false}': Start(language="de", interim=False),
@@ -19,6 +22,7 @@ SAID = {
         audio=Audio(encoding="mulaw", sample_rate=8000, channels=1)
     ),
     '{"type":"start","something":"new"}': Start(),
+    '{"type":"resume","ticket":"1.a.b"}': Resume(type="resume", ticket="1.a.b"),
     '{"type":"recording"}': Recording(type="recording"),
     '{"type":"finalize"}': Finalize(type="finalize"),
     '{"type":"keepalive"}': Keepalive(type="keepalive"),
@@ -62,20 +66,21 @@ def test_the_query_has_no_type_and_no_audio():
 
 def test_a_partial_and_a_final():
     partial = Caption(4, 12.3204, 14.0, "hello wor", 6, False)
-    assert json.loads(messages.caption(partial, 0)) == {
+    assert json.loads(messages.partial(partial)) == {
         "type": "partial", "utterance": 4, "start": 12.32, "end": 14.0, "text": "hello wor", "stable": 6,
     }  # fmt: skip
     final = Caption(4, 12.32, 14.2, "Grüße.", 6, True, (Word("Grüße.", 12.32, 14.2),), "de")
-    line = messages.caption(final, 5)
+    line = messages.final(final, TICKET, "1.a.b")
     assert "Grüße." in line and "\n" not in line
     told = json.loads(line)
     assert (told["offset"], told["language"]) == (5, "de") and "degraded" not in told
+    assert told["ack"] == {"recording": 1, "bytes": 48_213, "header": 213, "ticket": "1.a.b"}
     assert told["words"] == [{"text": "Grüße.", "start": 12.32, "end": 14.2}]
 
 
 def test_a_final_that_is_a_guess_says_so():
     final = Caption(1, 0.0, 1.0, "hello", 5, True, degraded=True)
-    assert json.loads(messages.caption(final, 1))["degraded"] is True
+    assert json.loads(messages.final(final, TICKET, "1.a.b"))["degraded"] is True
 
 
 def test_a_warning_has_a_lag_only_where_it_is_known():

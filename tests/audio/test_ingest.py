@@ -15,7 +15,7 @@ from sounds import encode, level, likeness, play, sweep
 from server.audio import raw
 from server.audio.clip import mux
 from server.audio.ingest import Gap, Heard, Ingest, Splice
-from server.audio.packet import Track
+from server.audio.packet import Place, Track
 from server.audio.vad import load_model
 from server.errors import AudioCorrupt, SottoError, UnsupportedFormat
 from server.speech.types import FRAME, FRAME_S, RATE, Frame, Samples
@@ -307,3 +307,47 @@ def test_recorders_that_are_announced_and_never_come_hold_no_files(tmp_path: Pat
         ingest.splice()
     assert len(list(tmp_path.iterdir())) <= 1
     ingest.close()
+
+
+# -- beginning again -----------------------------------------------------------------------------------------------
+
+
+@MADE
+@pytest.mark.parametrize("time", [0.0, 0.7, 1.5, 2.31, 3.2])
+def test_from_a_place_on_the_sound_is_where_it_was(ingest: Open, made: Make, name: str, time: float) -> None:
+    data = made(name)
+    first = ingest()
+    whole = hear(first, data)
+    place = first.place(time)
+    assert place.time <= max(0.0, time - 0.4) and place.recording == 0
+    second = ingest(origin=place)
+    again = [frame for frame in hear(second, data[: place.header] + data[place.bytes :]) if isinstance(frame, Frame)]
+    assert frames(whole)[-1].time == pytest.approx(again[-1].time, abs=FRAME_S / 2)
+    heard = np.concatenate([frame.samples for frame in again if frame.time >= time])
+    begin = next(frame.time for frame in again if frame.time >= time)
+    like, where = likeness(heard, sound(whole), begin)
+    assert like > 0.95 and where == pytest.approx(begin, abs=2 / RATE)
+    assert second.place(3.9).bytes == first.place(3.9).bytes
+    assert second.place(3.9).header == first.place(3.9).header
+
+
+def test_after_a_header_that_nobody_announced_one_begins_before_it(ingest: Open, made: Make) -> None:
+    data = made("made.webm")
+    stream = ingest()
+    hear(stream, data + data)
+    place = stream.place(7.0)
+    assert place.header < place.bytes < len(data)
+    again = hear(ingest(origin=place), (data + data)[: place.header] + (data + data)[place.bytes :])
+    assert [f for f in again if isinstance(f, Frame)][-1].time == pytest.approx(8.0, abs=0.2)
+
+
+def test_the_place_in_a_second_recording_counts_from_its_first_byte(ingest: Open, made: Make) -> None:
+    stream = ingest()
+    stream.feed(made("made.webm"))
+    stream.splice()
+    assert stream.place(stream.time) == Place(1, time=pytest.approx(stream.time))  # type: ignore[arg-type]
+    stream.feed(made("made.ogg"))
+    stream.finish()
+    assert stream.place(2.0).recording == 0
+    place = stream.place(6.5)
+    assert place.recording == 1 and 0 < place.header < place.bytes < len(made("made.ogg"))

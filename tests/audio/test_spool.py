@@ -133,13 +133,13 @@ def test_a_stream_of_junk_does_not_fill_the_disk(tmp_path: Path) -> None:
 
 
 def test_keep_keeps_everything(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, ".webm", keep=True, slack=0, largest=SIZE)
+    spool = Spool(tmp_path / "elsewhere", ".webm", keep=tmp_path / "s_1", slack=0, largest=SIZE)
     begin(spool)
     add(spool, range(40))
     spool.forget(9)
     assert numbers(spool, 9, 10) == [36, 37, 38, 39]
-    assert spool.path.read_bytes() == HEADER + b"".join(map(data, range(40)))
     spool.close()
+    assert (tmp_path / "s_1.webm").read_bytes() == HEADER + b"".join(map(data, range(40)))
 
 
 def test_another_thread_may_cut_while_the_stream_goes_on(spool: Spool) -> None:

@@ -312,6 +312,29 @@ async def test_the_second_engine_is_for_finals_only() -> None:
     assert first.closed and second.closed
 
 
+async def test_the_second_engine_is_told_nothing_in_the_tokens_of_the_first() -> None:
+    second = ScriptedEngine(Hypothesis("from the second", tokens=(7, 8)))
+    second.wants_samples, second.longest = True, 20.0
+    first = ScriptedEngine(EngineError("broken", retryable=False))
+    first.wants_samples = False
+    before = Hypothesis("before", tokens=(3,))
+    asked = replace(speech(), known=(1, 2), previous=before, expected="before", prompt="Sotto")
+    async with Pool(first, 1, Pool(second, 1, patience=QUICK), patience=QUICK) as pool:
+        assert pool.wants_samples and pool.longest == 20.0
+        assert (await pool.transcribe("a", asked)).tokens == ()
+    (heard,) = second.heard
+    assert (heard.known, heard.previous, heard.expected, heard.prompt) == ((), None, "", "Sotto")
+
+
+async def test_a_second_engine_that_does_not_know_the_language_is_not_asked() -> None:
+    first, second = ScriptedEngine(EngineError("broken", retryable=False)), ScriptedEngine()
+    second.languages = frozenset({"en"})
+    async with Pool(first, 1, Pool(second, 1, patience=QUICK), patience=QUICK) as pool:
+        with pytest.raises(EngineError, match="broken"):
+            await pool.transcribe("a", replace(speech(), language="de"))
+    assert not second.heard
+
+
 async def test_when_the_second_engine_fails_too_that_is_told() -> None:
     failure = EngineError("broken", retryable=False)
     second = Pool(ScriptedEngine(EngineError("broken too", retryable=False)), 1, patience=QUICK)

@@ -243,7 +243,7 @@ def test_the_beginning_of_a_word_is_not_cut_off():
     story = Story()
     story.silence(2)
     [request] = story.say(0.7)
-    assert request.start == pytest.approx(2 - 0.4, abs=0.05)
+    assert request.start == pytest.approx(2 - 0.5, abs=0.05)
 
 
 def test_the_audio_of_two_utterances_does_not_overlap():
