@@ -168,6 +168,30 @@ def test_a_socket_that_dies_without_a_ticket_is_told_and_loses_no_word(visit: Vi
     expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
 
 
+def test_a_line_that_breaks_in_mid_sentence_goes_on_and_every_word_is_there_once(visit: Visit) -> None:
+    routes: list[WebSocketRoute] = []
+
+    def breaks_at_the_first_partial(route: "WebSocketRoute") -> None:
+        routes.append(route)
+        upstream = route.connect_to_server()
+
+        def heard(message: str | bytes) -> None:
+            route.send(message)
+            if '"partial"' in str(message) and len(routes) == 1:
+                route.close(code=1011)
+                upstream.close()
+
+        upstream.on_message(heard)
+
+    page = visit(prepare=lambda page: page.route_web_socket("**/api/captions*", breaks_at_the_first_partial))
+    page.click("#button")
+    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=STEP_MS)
+    page.click("#button")
+    wait_for_state(page, "done")
+    assert len(routes) == 2
+    assert word_error_rate(page) <= FEW_ERRORS
+
+
 def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visit) -> None:
     ready = '{"type":"ready","session":"s_1","room":"s_1","engine":"scripted","recording":0,"limits":{}}'
     ack = '"recording":0,"bytes":0,"header":0,"ticket":"t_1"'
