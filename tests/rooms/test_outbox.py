@@ -110,3 +110,11 @@ async def test_after_the_end_nothing_is_taken() -> None:
     outbox.put("too late")
     assert await rest(outbox) == ["last"]
     assert await outbox.next() is None
+
+
+async def test_what_is_discarded_is_never_read() -> None:
+    outbox = Outbox()
+    outbox.put("a final")
+    outbox.discard()
+    outbox.put("another")
+    assert await outbox.next() is None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.speech.session import Missing, Policy, Publish, Session
-from server.speech.types import FRAME_S, Frame, Hypothesis, Kind, Word
+from server.speech.types import FRAME_S, Frame, Hypothesis, Kind, Mark, Word
 from server.speech.utterance import Transcribe
 
 LOUD = np.full(512, 0.1, np.float32)
@@ -551,3 +551,28 @@ def test_in_minutes_of_speech_no_word_is_lost_or_doubled(times, pauses):
     said = " ".join(a.caption.text for a in published if isinstance(a, Publish) and a.caption.final)
     assert said.split() == [w.text for w in words]
     assert session.sent <= 2.5 * session.time
+
+
+def test_who_speaks_while_the_server_leaves_is_cut_at_the_quietest_moment():
+    story = Story(partials=False)
+    story.say(2.5)
+    quiet = story.frames * FRAME_S
+    story.say(3 * FRAME_S, samples=LOUD / 10)
+    story.say(0.5)
+    [request] = story.session.leave()
+    assert quiet < request.end < quiet + 3 * FRAME_S and request.kind is Kind.FINAL
+    [final] = story.answer(request, "and so")
+    assert final.mark.time == request.end and final.mark.cut and (final.mark.utterance, final.mark.finals) == (2, 1)
+
+
+def test_what_has_just_begun_is_left_whole_when_the_server_leaves():
+    story = Story(partials=False)
+    story.say(1.5)
+    assert story.session.leave() == []
+
+
+def test_a_session_that_goes_on_hears_nothing_before_its_mark():
+    session = Session(Policy(), mark=Mark(2.0, utterance=4, finals=3))
+    asked_for = [a for n in range(150) for a in session.hear(Frame(n * FRAME_S, LOUD, 1.0)) + session.pulse()]
+    [request] = asked(asked_for)
+    assert request.start == 2.0 and request.utterance == 4
