@@ -9,7 +9,7 @@ from anyio import CapacityLimiter, create_task_group, to_thread
 
 from ..engines.base import Speech
 from ..speech.agreement import join
-from ..speech.filters import suspicion
+from ..speech.filters import suspicion, unlooped
 from ..speech.types import RATE, Hypothesis, Samples, Word
 from .decode import decode
 from .split import Hear, Piece, split
@@ -88,7 +88,8 @@ async def transcribe(
             if not await to_thread.run_sync(suspicion, answer, piece.voiced, limiter=limiter):
                 return [Segment(piece.start, piece.end, answer.text.strip(), answer.words, answer.language)]
         if piece.end - piece.start <= SHORT_S:
-            return []
+            before = unlooped(answer)  # what was said before an engine fell into a loop
+            return [Segment(piece.start, piece.end, before.text, language=before.language)] if before else []
         first, second = piece.halves()
         return await read(first) + await read(second)
 

@@ -19,6 +19,8 @@ from server.speech.types import FRAME, FRAME_S, RATE, Hypothesis, Word
 
 pytestmark = pytest.mark.anyio
 
+TOO_MUCH = " ".join(f"w{i}" for i in range(1000))  # for any piece here
+
 
 @pytest.fixture
 def anyio_backend():
@@ -123,12 +125,19 @@ async def test_a_loop_is_asked_for_again_without_the_prompt():
     assert (await text_of(file_of(4), ask, prompt="and so")).text == "and so on"
 
 
+async def test_what_was_said_before_a_loop_is_kept():
+    async def ask(speech):
+        return Hypothesis("it was said " + "and so " * 30)
+
+    assert (await text_of(file_of(4), ask)).text == "it was said and so"
+
+
 async def test_what_nobody_can_have_said_is_left_out():
     asked = []
 
     async def ask(speech):
         asked.append(speech.prompt)
-        return Hypothesis("and so " * 30) if speech.start < 5 else await one_word(speech)
+        return Hypothesis(TOO_MUCH) if speech.start < 5 else await one_word(speech)
 
     transcript = await text_of(file_of(4, 2), ask, prompt="names")
     assert transcript.text == "12" and [segment.text for segment in transcript.segments] == ["12"]
@@ -138,7 +147,7 @@ async def test_what_nobody_can_have_said_is_left_out():
 async def test_a_loop_in_a_long_piece_takes_only_its_own_part_away():
     async def ask(speech):
         looping = speech.start < 10 and speech.end > 5
-        return Hypothesis("so " * 400 if looping else f"{speech.start:.0f} ", language="en")
+        return Hypothesis(TOO_MUCH if looping else f"{speech.start:.0f} ", language="en")
 
     transcript = await text_of(file_of(100), ask, longest=200.0)
     starts = [segment.start for segment in transcript.segments]
