@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 
 
 class Moonshine:
-    """English in 14 ms of one core per audio second; no word times, no key, no network.
+    """English, on one core; no word times, no key, no network.
 
     One pair of sessions serves all threads: `InferenceSession.run` may be called from many at once, and with one
     thread of its own each it never spins (onnxruntime's default costs four times the CPU).
