@@ -28,7 +28,7 @@ def running_server(**environment: str) -> Iterator[str]:
         process = subprocess.Popen([sys.executable, "-m", "server"], cwd=ROOT, env=env, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}"
-            if not ready(process, url):
+            if not ready(process, f"{url}/readyz"):
                 log.seek(0)
                 pytest.fail(f"the server did not become ready:\n{log.read().decode(errors='replace')}")
             yield url
@@ -42,9 +42,10 @@ def running_server(**environment: str) -> Iterator[str]:
 
 
 def ready(process: "subprocess.Popen[bytes]", url: str) -> bool:
+    """Wait until this address is answered; False if the process ends or takes too long."""
     deadline = monotonic() + READY_S
     while monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=1):
+        with suppress(OSError), urllib.request.urlopen(url, timeout=1):
             return True
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.1)

@@ -16,9 +16,7 @@ from .reader import ByteReader, Demuxer, Parser
 from .spool import Spool
 from .vad import Vad
 
-WARM_S = (
-    0.5  # seconds heard again before what is new: Opus needs 80 ms to sound right (RFC 7845, 4.6), the detector more
-)
+WARM_S = 0.5  # seconds heard again before what is new: Opus needs 80 ms (RFC 7845, 4.6), the detector more
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,11 @@
 
 from ..errors import UnsupportedFormat
 from . import mp4, ogg, wav, webm
-from .reader import ByteReader, Demuxer, Parser
+from .reader import ByteReader, Parser
 
 RIFF_HEAD, HEAD = 12, 8  # bytes; RIFF may hold other things than WAVE
 
 PARSERS = {".webm": webm.parse, ".mp4": mp4.parse, ".ogg": ogg.parse, ".wav": wav.parse}
-
-
-def demuxer() -> Demuxer:
-    """A demuxer that finds out the container by itself."""
-    return Demuxer(parse)
 
 
 def parse(reader: ByteReader) -> Parser:

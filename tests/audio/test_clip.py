@@ -13,6 +13,7 @@ from server.audio import probe
 from server.audio.clip import Clip, mux
 from server.audio.decoder import Decoder
 from server.audio.packet import Packet, Track
+from server.audio.reader import Demuxer
 from server.speech.types import RATE, Samples
 
 SUFFIXES = {"opus": ".webm", "aac": ".m4a"}
@@ -28,7 +29,7 @@ Timed = list[tuple[float, bytes]]
 
 def read(data: bytes) -> tuple[Track, Timed, Samples]:
     """A recording's track, its packets with their times, and what it sounds like."""
-    track, *packets = probe.demuxer().feed(data)
+    track, *packets = Demuxer(probe.parse).feed(data)
     assert isinstance(track, Track)
     decoder, timed = Decoder(track), []
     for packet in packets:

@@ -30,7 +30,7 @@ class Recording(Protocol):
 
 
 def demux(chunks: Iterable[bytes]) -> list[Item]:
-    demuxer = probe.demuxer()
+    demuxer = Demuxer(probe.parse)
     return [item for chunk in chunks for item in demuxer.feed(chunk)]
 
 
@@ -142,7 +142,7 @@ def test_no_damage_raises_anything_but_our_errors_or_depends_on_the_cuts(
 
 
 def outcome(chunks: list[bytes]) -> tuple[list[Item], str | None]:
-    demuxer, items = probe.demuxer(), []
+    demuxer, items = Demuxer(probe.parse), []
     try:
         for chunk in [*chunks, b""]:  # once more: what was found before a fault is returned before it is raised
             items += demuxer.feed(chunk)
@@ -170,7 +170,7 @@ def test_garbage_is_looked_through_once(made: Make) -> None:
         ("made.ogg", b"OggS\0\0" + b"\xff" * 60),
     ):
         first = made(name)[:5000]
-        demuxer = probe.demuxer()
+        demuxer = Demuxer(probe.parse)
         demuxer.feed(first)
         for _ in range(40):
             assert not packets(demuxer.feed(head * (10_000 // len(head))))[1:]

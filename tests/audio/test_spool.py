@@ -10,6 +10,7 @@ from sounds import hear, likeness
 
 from server.audio import probe
 from server.audio.packet import Packet, Track
+from server.audio.reader import Demuxer
 from server.audio.spool import Spool
 from server.errors import AudioTooLarge
 from server.speech.types import RATE
@@ -184,7 +185,7 @@ def test_a_full_disk_does_not_keep_the_file(tmp_path: Path) -> None:
 def test_the_file_plays_by_itself_after_forgetting(tmp_path: Path, made: Callable[[str], bytes], name: str) -> None:
     recording = made(name)
     spool = Spool(tmp_path, Path(name).suffix, slack=0)
-    demuxer = probe.demuxer()
+    demuxer = Demuxer(probe.parse)
     for at in range(0, len(recording), 700):
         spool.write(recording[at : at + 700])
         for item in demuxer.feed(recording[at : at + 700]):

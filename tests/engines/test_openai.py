@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from openai_server import Recording, Upstream, two_cities
+from process import ready
 
 from server.audio.clip import Clip
 from server.engines.base import EngineError, Speech
@@ -265,21 +265,11 @@ def oracle() -> Iterator[str]:
     command = [sys.executable, str(tool), "--strict-suffix", "--engine", "oracle", "--port", str(port)]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "ignore"})
     try:
-        yield _ready(process, port)
+        assert ready(process, f"http://127.0.0.1:{port}/health"), "the shared upstream did not start"
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.kill()
         process.wait(10)
-
-
-def _ready(process: "subprocess.Popen[bytes]", port: int) -> str:
-    patience = time.monotonic() + 20
-    while time.monotonic() < patience and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-            return f"http://127.0.0.1:{port}/v1"
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the shared upstream did not start")
 
 
 def test_the_oracle_gives_every_word_of_a_recording_its_place(oracle: str, folder: str) -> None:
