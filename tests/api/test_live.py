@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from httpx_ws import WebSocketDisconnect
 
-from server.api import live
+from server.api import line
 from server.batch.decode import decode
 from server.engines.openai import OpenAI
 from server.errors import SottoError
@@ -456,7 +456,7 @@ async def test_who_never_reads_loses_the_connection(clock: Clock):
         tasks.start_soon(client.visit, site)
         await anyio.wait_all_tasks_blocked()
         assert len(site.service.sessions) == 1
-        await clock.forward(live.SEND_S + 1)
+        await clock.forward(line.SEND_S + 1)
         assert not site.service.sessions
 
 

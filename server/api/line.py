@@ -1,0 +1,290 @@
+"""A client's WebSocket and the session behind it, whatever protocol the two speak.
+
+The socket is always drained, and one task writes to it. What the client says goes into the inbox, what it is told comes
+from the outbox, and `live.caption` is between them. A protocol is a subclass: it tells what a message means, and how
+a caption or a fault is told.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import anyio
+from fastapi import WebSocket, WebSocketDisconnect
+
+from .. import live
+from ..audio import probe, raw
+from ..audio.ingest import Ingest
+from ..audio.packet import Place
+from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded, TooManySessions
+from ..live import Command, Output
+from ..rooms.outbox import Outbox
+from ..speech.session import Session
+from ..speech.types import Mark
+from ..tickets import Ticket
+from .errors import new_request_id
+from .inbox import Inbox
+from .service import STOPPED, Service, new_id
+from .sessions import SUPERSEDED, Hold
+
+SEND_S = 30.0  # seconds a message may take to leave, and all of them at the end; a reader this slow is gone
+CLOSE_S = 5.0  # seconds to say goodbye
+
+Chore = Callable[[], Coroutine[Any, Any, None]]
+
+log = logging.getLogger("sotto")
+
+
+class Gone(Exception):
+    """The client closed the socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Messages in order, then the close; the reason has at most 123 bytes."""
+
+    messages: list[str]
+    code: int
+    reason: str
+
+
+class Line(ABC):
+    """One client. The socket is accepted; `serve` ends with its close, `close` gives back what the session held."""
+
+    def __init__(self, socket: WebSocket, service: Service) -> None:
+        self.socket = socket
+        self.service = service
+        self.policy = service.policy
+        self.ticket = Ticket(id := new_id("s"), id, 1, Place(), Mark(), 0.0)  # what the session is, and how it stands
+        self.inbox = Inbox(service.limits.max_backlog_bytes)
+        self.outbox = Outbox()
+        self.hold: Hold | None = None
+        self.started = False  # something was said that counts: too late for options
+        self.stopped = False  # the client said that nothing more comes
+        self.deadline = anyio.current_time() + service.limits.session_s
+        self.file = id  # the name of a recording that is kept
+        self._lost = anyio.Event()  # another connection has taken the session over
+        self._ingest: Ingest | None = None
+
+    # -- what a protocol tells ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def greet(self) -> None:
+        """The client is let in: `ticket` and `policy` are what it wishes from now on. Raises SottoError."""
+
+    @abstractmethod
+    async def take(self, said: bytes | str) -> None:
+        """A message of the client. Raises SottoError."""
+
+    @abstractmethod
+    def publish(self, told: Output) -> None:
+        """Tell the client. Must not wait."""
+
+    @abstractmethod
+    def farewell(self, spent: Session) -> None:
+        """All was said and told; the socket is about to be closed with 1000."""
+
+    @abstractmethod
+    def refusal(self, fault: SottoError, request_id: str) -> Refusal:
+        """How the client is told that a fault ends the session."""
+
+    def chores(self) -> tuple[Chore, ...]:
+        """What else is done as long as the session lasts."""
+        return ()
+
+    async def vanish(self) -> None:
+        """The socket is gone, and no message said so before. What is raised or returned ends the listening."""
+        raise Gone
+
+    # -- the life of a line ------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self.ticket.session
+
+    async def serve(self) -> None:
+        """Until the client or a fault ends it; always closes the socket with a code that says why."""
+        fault: SottoError | None = None
+        gone = False
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._send)
+                try:
+                    await self._run()
+                except* Gone:
+                    raise
+                except* Exception as group:
+                    fault = self._fault(group)
+                self.outbox.close()  # what was published before a fault is read before it
+                tasks.cancel_scope.deadline = anyio.current_time() + SEND_S
+        except* Gone:
+            gone = True
+        except* Exception as group:
+            fault = self._fault(group)
+        if gone or (self.hold and self.hold.away):
+            log.info("session %s: the client left", self.id)
+        else:
+            await self._say_goodbye(fault)
+
+    def close(self) -> None:
+        """Delete the session's files and forget it."""
+        if self.hold:
+            self.service.sessions.leave(self.hold)
+        if self._ingest:
+            self._ingest.close()
+
+    def lose(self) -> None:
+        """From this moment on nothing more is published here."""
+        self.outbox.discard()
+        self._lost.set()
+
+    def _fault(self, group: ExceptionGroup[Exception]) -> SottoError:
+        """What the client is told: its own fault, or that one of ours is in the log."""
+        known, unknown = group.split(SottoError)
+        if unknown is None and known is not None:
+            return _first(known)
+        log.error("session %s failed", self.id, exc_info=unknown)
+        return SottoError("something went wrong here; the log tells more")
+
+    async def _run(self) -> None:
+        self._enter()
+        self.greet()
+        async with anyio.create_task_group() as tasks:
+            own: tuple[Chore, ...] = (self._receive, self._leave_in_time, self._leave_to_another, self.service.stopped)
+            for chore in own + self.chores():
+                tasks.start_soon(chore)
+            spent = await self._caption()
+            tasks.cancel_scope.cancel()
+        self.farewell(spent)
+        log.info("session %s: done, %.1f s of audio, %d finals", self.id, spent.time, spent.finals)
+
+    def _enter(self) -> None:
+        service = self.service
+        if service.draining:
+            raise Draining(STOPPED)
+        if service.sessions.connected >= service.limits.max_sessions:
+            raise TooManySessions(f"all {service.limits.max_sessions} sessions are taken", retry_after_s=5)
+        self.hold = service.sessions.open(self.id, self.lose)
+        log.info("session %s: started", self.id)
+
+    async def _leave_to_another(self) -> NoReturn:
+        await self._lost.wait()
+        raise Superseded(SUPERSEDED)
+
+    async def _leave_in_time(self) -> None:
+        """When the server is being stopped, what was said until now is made final."""
+        await self.service.stopping.wait()
+        self.inbox.fail(Draining(STOPPED))
+
+    # -- the client speaks -------------------------------------------------------------------------------------
+
+    async def say(self, said: live.Input) -> None:
+        """The client said this to the session. Waits only while more is held than may be."""
+        self.started = True
+        if said is Command.STOP:
+            self.stopped = True
+        await self.inbox.put(said)
+
+    async def _receive(self) -> None:
+        """Drain the socket for ever; what is wrong with it is told to the session in its turn."""
+        idle_s = self.service.limits.idle_s
+        try:
+            while True:
+                with anyio.fail_after(idle_s):
+                    message = await self.socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return await self.vanish()
+                if anyio.current_time() > self.deadline:
+                    raise SessionTooLong(f"a session lasts at most {self.service.limits.session_s:g} s")
+                await self._take(message.get("bytes"), message.get("text"))
+        except TimeoutError:
+            self.inbox.fail(IdleTimeout(f"nothing came for {idle_s:g} s"))
+        except SottoError as fault:
+            self.inbox.fail(fault)
+        await self._drain()
+
+    async def _take(self, data: bytes | None, text: str | None) -> None:
+        said = data if text is None else text
+        most = self.service.limits.max_message_bytes
+        if said and len(said) > most:
+            raise AudioTooLarge(f"a message has at most {most} bytes, this one has {len(said)}")
+        if said or text is not None:
+            await self.take(said or "")
+
+    async def _drain(self) -> None:
+        """After a fault nothing the client says counts any more, but its leaving does."""
+        while (await self.socket.receive())["type"] != "websocket.disconnect":
+            pass
+        raise Gone
+
+    # -- the session -------------------------------------------------------------------------------------------
+
+    async def _caption(self) -> Session:
+        service = self.service
+        first = await self.inbox.get()  # by now the options are known
+        waiting: list[live.Input] = [first]
+
+        async def receive() -> live.Input:
+            return waiting.pop() if waiting else await self.inbox.get()
+
+        ticket, policy = self.ticket, self.policy
+        audio = ticket.audio
+        self._ingest = Ingest(
+            service.vad,
+            service.folder,
+            parse=raw.parse(audio.encoding, audio.rate, audio.channels) if audio else probe.parse,
+            suffix=f".{audio.encoding.removeprefix('pcm_')}" if audio else "",
+            keep_samples=service.pool.wants_samples,
+            keep=service.recordings and service.recordings / self.file,
+            origin=ticket.place,
+        )
+        if not ticket.interim:
+            policy = replace(policy, partials=False)
+        language = service.language(ticket.mark.language)
+        session = Session(policy, language=language, prompt=ticket.prompt, mark=ticket.mark)
+        await live.caption(
+            receive,
+            self._ingest,
+            session,
+            service.pool,
+            self.publish,
+            cpu=service.cpu,
+            stall_s=service.limits.stall_s,
+        )
+        return session
+
+    # -- the client is told ------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        try:
+            while (message := await self.outbox.next()) is not None:
+                with anyio.fail_after(SEND_S):
+                    await self.socket.send_text(message)
+        except TimeoutError:
+            raise Gone from None
+        except (WebSocketDisconnect, RuntimeError):
+            self.outbox.discard()  # whoever listens to the socket hears that it is gone
+
+    async def _say_goodbye(self, fault: SottoError | None) -> None:
+        try:
+            with anyio.fail_after(CLOSE_S):
+                if fault is None:
+                    return await self.socket.close(1000)
+                request_id = new_request_id()
+                log.info("session %s: %s, %s (%s)", self.id, fault.code, fault.message, request_id)
+                refusal = self.refusal(fault, request_id)
+                for message in refusal.messages:
+                    await self.socket.send_text(message)
+                await self.socket.close(refusal.code, refusal.reason)
+        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            log.info("session %s: the client left", self.id)
+
+
+def _first(group: BaseExceptionGroup[SottoError]) -> SottoError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SottoError)
+    return error
