@@ -18,7 +18,7 @@ from .audio.packet import Place
 from .engines.base import EngineError, Speech
 from .engines.pool import Pool
 from .errors import Draining, SottoError
-from .speech.session import Action, Missing, Publish, Session
+from .speech.session import Action, Ended, Missing, Publish, Session, Started, Unheard
 from .speech.types import Caption, Frame, Mark
 from .speech.utterance import Transcribe
 
@@ -55,7 +55,7 @@ class Settled:
 
 
 Input = bytes | Command
-Output = Caption | Settled | Warning
+Output = Caption | Settled | Warning | Started | Ended | Unheard
 
 
 async def caption(
@@ -99,6 +99,8 @@ async def caption(
                         settle(mark, state) if mark else publish(state)
                         if state.degraded:
                             publish(Warning("caption.degraded", "the engine gave up: this caption is its last guess"))
+                    case Started() | Ended() | Unheard():
+                        publish(action)
                     case Missing(start, end):
                         where = f"from {start:.1f} to {end:.1f} s"
                         publish(Warning("caption.degraded", f"the engine has no text for what was said {where}"))

@@ -51,7 +51,30 @@ class Missing:
     end: float
 
 
-Action = Transcribe | Publish | Missing
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Somebody speaks: an utterance began at `time`."""
+
+    utterance: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The utterance is over, its voice ended at `time`; its final is awaited. Comes before the next one starts."""
+
+    utterance: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The utterance has no final: the engine has no text for it. Comes in the order of finals."""
+
+    utterance: int
+
+
+Action = Transcribe | Publish | Missing | Started | Ended | Unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +143,7 @@ class Session:
             return []
         self.time = frame.time + FRAME_S
         edge = self._endpointer.push(frame, self._hang)
-        if edge is Edge.START:
-            self._begin(self._endpointer.onset)
+        began = self._begin(self._endpointer.onset) if edge is Edge.START else []
         utterance = self._current
         if utterance is None:
             return []
@@ -129,7 +151,7 @@ class Session:
         length = self.time - utterance.began
         if edge is Edge.END or (edge is Edge.PAUSE and length >= self.policy.cut_after):
             return self._end(utterance)
-        return self._cut(utterance) if length >= self.policy.cut_at else []
+        return self._cut(utterance) if length >= self.policy.cut_at else began
 
     def pulse(self) -> list[Action]:
         """All frames that are there were heard: what is worth asking now, with the newest audio."""
@@ -177,9 +199,8 @@ class Session:
     def finalize(self) -> list[Action]:
         """What was said so far is to become final now."""
         edge = self._endpointer.force()
-        if edge is Edge.START:
-            self._begin(self._endpointer.onset)
-        return self._end(self._current) if self._current else []
+        began = self._begin(self._endpointer.onset) if edge is Edge.START else []
+        return began + (self._end(self._current) if self._current else [])
 
     stall = finalize  # audio stopped coming: for the reader that is a silence like any other
     finish = finalize  # and at the end of the stream
@@ -200,7 +221,7 @@ class Session:
 
     # -- hearing -----------------------------------------------------------------------------------------------
 
-    def _begin(self, onset: float) -> None:
+    def _begin(self, onset: float) -> list[Action]:
         start = max(self._floor, onset - self.policy.preroll, 0.0)
         heard = self._endpointer
         asked = onset + FIRST_PARTIAL - self._interval(0) + EAGERNESS
@@ -209,6 +230,7 @@ class Session:
         self._current.voice_end, self._current.voiced = heard.voice_end, heard.voiced
         self._current.asked = asked
         self.spoken += heard.voiced
+        return [Started(self._current.number, onset)]
 
     def _open(self, onset: float, start: float, before: float) -> Utterance:
         number, self._number = self._number, self._number + 1
@@ -329,12 +351,13 @@ class Session:
         self._current, self._floor = None, utterance.end
         self._endpointer.state = State.SILENCE
         self._ending.append(utterance)
+        ended = Ended(utterance.number, utterance.voice_end)
         if utterance.is_read:
-            return self._decide(utterance, utterance.early_answer)
+            return [ended, *self._decide(utterance, utterance.early_answer)]
         if utterance.covers(utterance.early):
             utterance.awaited = utterance.early  # its answer is on its way
-            return []
-        return [self._final(utterance)]
+            return [ended]
+        return [ended, self._final(utterance)]
 
     def _cut(self, utterance: Utterance) -> list[Action]:
         """Nobody paused: cut at the quietest moment of the last second, and go on in a new utterance."""
@@ -347,7 +370,7 @@ class Session:
         utterance.cut_out, utterance.voice_end, utterance.end = True, where, where
         self._current, self._floor = follower, where
         self._ending.append(utterance)
-        return [self._final(utterance)]
+        return [Ended(utterance.number, where), Started(follower.number, where), self._final(utterance)]
 
     def _close_piece(self, utterance: Utterance, end: float, answer: Hypothesis) -> None:
         """Speech that goes on after this pause is read by itself."""
@@ -371,6 +394,8 @@ class Session:
             if done.text:
                 self.finals += 1
                 actions.append(Publish(done, self._mark(ended.end, ended.number + 1, ended.cut_out)))
+            else:
+                actions.append(Unheard(ended.number))
         return actions
 
     def _mark(self, time: float, utterance: int, cut: bool = False) -> Mark:

@@ -7,18 +7,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.speech.session import Missing, Policy, Publish, Session
+from server.speech.session import Ended, Missing, Policy, Publish, Session, Started, Unheard
 from server.speech.types import FRAME_S, Frame, Hypothesis, Kind, Mark, Word
 from server.speech.utterance import Transcribe
 
 LOUD = np.full(512, 0.1, np.float32)
 
 
+EDGES = (Started, Ended, Unheard)
+
+
+class Quiet(Session):
+    """Without its edges: they have stories of their own."""
+
+
+def without_edges(name):
+    def method(self, *args):
+        return [action for action in getattr(Session, name)(self, *args) if not isinstance(action, EDGES)]
+
+    return method
+
+
+for name in ("hear", "pulse", "hypothesis", "failed", "finalize", "stall", "finish", "leave"):
+    setattr(Quiet, name, without_edges(name))
+
+
 class Story:
     """A session, and somebody who speaks into it."""
 
-    def __init__(self, **policy):
-        self.session = Session(Policy(**policy))
+    def __init__(self, session=Quiet, **policy):
+        self.session = session(Policy(**policy))
         self.frames = 0
         self.actions = []
 
@@ -46,6 +64,35 @@ def shown(actions):
         (c.text[: c.stable], c.text[c.stable :], c.final)
         for c in (a.caption for a in actions if isinstance(a, Publish))
     ]
+
+
+def edges(actions):
+    return [(type(action), action.utterance) for action in actions if isinstance(action, EDGES)]
+
+
+def test_an_utterance_is_told_when_it_starts_and_when_it_ends():
+    story = Story(Session)
+    [started] = (a for a in story.say(1.0) if isinstance(a, EDGES))
+    assert started == Started(1, 0.0)
+    [ended] = (a for a in story.silence(1.0) if isinstance(a, EDGES))
+    assert isinstance(ended, Ended) and ended.time == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_cut_ends_one_utterance_and_starts_the_next_at_the_same_time():
+    actions = Story(Session).say(21)
+    assert edges(actions) == [(Started, 1), (Ended, 1), (Started, 2)]
+    _, ended, started = (a for a in actions if isinstance(a, EDGES))
+    assert ended.time == started.time
+
+
+def test_an_utterance_without_a_text_is_told_to_have_none_and_in_its_turn():
+    story = Story(Session)
+    first = asked(story.say(1.0) + story.silence(1.0), Kind.EARLY)
+    second = asked(story.say(1.0) + story.silence(1.0), Kind.EARLY)
+    assert not edges(story.answer(second[-1], ""))
+    actions = story.answer(first[-1], "hello")
+    assert [type(a) for a in actions if isinstance(a, (Publish, Unheard))] == [Publish, Unheard]
+    assert edges(actions) == [(Unheard, 2)]
 
 
 def test_silence_asks_nothing():
