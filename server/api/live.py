@@ -18,6 +18,8 @@ from .line import Chore, Gone, Line, Refusal
 from .messages import Finalize, Recording, Resume, Start, Stop
 from .service import Service, service
 
+BEAT_S = 5.0  # seconds between two looks whether the client was told anything: it hears something every 10 s
+
 router = APIRouter()
 log = logging.getLogger("sotto")
 
@@ -136,13 +138,14 @@ class Connection(Line):
         self.outbox.put(messages.ack(self.ticket, sealed), key=messages.ack)
 
     def chores(self) -> tuple[Chore, ...]:
-        return (self._renew,)
+        return (self._beat,)
 
-    async def _renew(self) -> None:
-        """Also in a long pause the newest ticket is a good one."""
+    async def _beat(self) -> None:
+        """However long the pause, the newest ticket is a good one, and the client sees that the line is alive."""
         while True:
-            await anyio.sleep(self.service.limits.resume_s / 2)
-            if self._begun:
+            known = self.ticket.expires
+            await anyio.sleep(min(BEAT_S, self.service.limits.resume_s / 4))
+            if self._begun and self.ticket.expires == known:  # no ticket was given out meanwhile
                 self._acknowledge()
 
     # -- the client is told ------------------------------------------------------------------------------------

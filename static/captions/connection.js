@@ -11,7 +11,7 @@ const OPEN_MS = 8_000; // a proxy that swallows WebSockets often answers nothing
 const LATE_MS = 4_000; // the last words come in a second or two after stop; after this somebody wants to know
 const DONE_MS = 130_000; // the longest silence after stop: the server asks its engine for two minutes
 const KEEPALIVE_MS = 10_000; // well within the server's idle limit of a minute
-const SILENT_MS = 30_000; // sound goes out and nothing comes: the line may be dead without a close
+const SILENT_MS = 30_000; // a server that gave a ticket says something every 10 s: the line is dead without a close
 
 /** Close codes from here on mean "stop", whatever is in our hands. */
 const FATAL_CLOSE = 4500;
@@ -56,7 +56,6 @@ export class Connection extends EventTarget {
   #sentSince = false;
   #stopping = false;
   #fault = { ...NO_FAULT };
-  #patience_ms = SILENT_MS;
   /** @type {any} opening, or the last words, must not take longer */
   #deadline = null;
   /** @type {any} */
@@ -159,12 +158,11 @@ export class Connection extends EventTarget {
     for (; this.#sending < recording; this.#sending++) this.#say({ type: "recording" });
     this.#socket?.send(data);
     this.#sentSince = true;
-    if (this.#silence === null) this.#listen();
+    if (this.#silence === null && this.#canGoOn()) this.#listen();
   }
 
   #sendStop() {
     this.#wait(DONE_MS, () => this.#end("lost"));
-    this.world.clearTimeout(this.#silence); // from here on the deadline is what counts
     this.world.clearTimeout(this.#late);
     this.#late = this.world.setTimeout(() => this.dispatchEvent(new Event("late")), LATE_MS);
     this.#say({ type: "stop" });
@@ -187,8 +185,6 @@ export class Connection extends EventTarget {
   /** @param {any} message */
   #heard(message) {
     this.#spoken = true;
-    this.world.clearTimeout(this.#silence);
-    this.#silence = null;
     // After stop: as long as the server says anything at all, it is at work.
     if (this.#stopping && this.#phase === "flowing") this.#wait(DONE_MS, () => this.#end("lost"));
     switch (message.type) {
@@ -226,6 +222,7 @@ export class Connection extends EventTarget {
         this.#end("done", message);
         break;
     }
+    if (this.#ticket && this.#phase === "flowing") this.#listen();
   }
 
   #lineIsUp() {
@@ -237,19 +234,13 @@ export class Connection extends EventTarget {
   /** @param {import("./ring.js").Place & {ticket: string}} ack */
   #acknowledged(ack) {
     this.#ticket = ack.ticket;
-    this.#patience_ms = SILENT_MS;
     this.#ring.trim(ack);
   }
 
-  /** A dead line tells nothing: sound that went out is answered in time, or the line is made anew. */
+  /** A dead line tells nothing: something is heard in time, or the line is made anew. */
   #listen() {
-    if (!this.#ticket || this.#stopping) return;
-    this.#silence = this.world.setTimeout(() => {
-      this.#silence = null;
-      // A slow engine is silent too. Were it cut off each time, its answer would never come.
-      this.#patience_ms = Math.min(2 * this.#patience_ms, DONE_MS);
-      this.#broke(1006);
-    }, this.#patience_ms);
+    this.world.clearTimeout(this.#silence);
+    this.#silence = this.world.setTimeout(() => this.#broke(1006), SILENT_MS);
   }
 
   // -- the line breaks -----------------------------------------------------------------------------------------

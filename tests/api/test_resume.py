@@ -269,6 +269,22 @@ async def test_in_a_long_silence_an_acknowledgement_comes_by_itself():
         assert (await client.end(other)).messages[-1]["audio_s"] == pytest.approx(35, abs=0.1)
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_line_that_is_alive_is_never_silent_for_long(stopped, clock: Clock):
+    engine = Waits()
+    async with serving(engine, idle_s=600) as site, site.open() as socket:
+        await speak(socket, CHUNKS)
+        await send(socket, STOP if stopped else {"type": "finalize"})
+        await read(socket, until="ack")
+        await anyio.to_thread.run_sync(engine.begun.wait)
+        for _ in range(4):
+            await clock.forward(5)
+            await clock.forward(5)
+            assert (await read(socket, until="ack")).messages[-1]["type"] == "ack"
+        engine.go.set()
+        assert (await read(socket, until="final")).of("final")
+
+
 # -- who may -------------------------------------------------------------------------------------------------------
 
 
