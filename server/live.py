@@ -54,8 +54,23 @@ class Settled:
     final: Caption | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """So much time: all sound before `time` was heard."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """What was said before `time` is final or awaits its final: the client wished so (`asked`), or no sound came."""
+
+    time: float
+    asked: bool
+
+
 Input = bytes | Command
-Output = Caption | Settled | Warning | Started | Ended | Unheard
+Output = Caption | Settled | Warning | Started | Ended | Unheard | Passed | Finalized
 
 
 async def caption(
@@ -67,11 +82,12 @@ async def caption(
     *,
     cpu: CapacityLimiter,
     stall_s: float = 2.0,
+    resumes: bool = True,
 ) -> None:
     """Caption one stream until `Command.STOP`; returns when its last final is published.
 
-    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. After Draining the
-    stream goes on elsewhere, so nobody is cut off in mid-word. `publish` must not wait.
+    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. After Draining a
+    client that `resumes` goes on elsewhere, so nobody is cut off in mid-word. `publish` must not wait.
     """
     health = Health(publish)
     fault: SottoError | None = None
@@ -136,6 +152,7 @@ async def caption(
                     said = await receive()
                 if waited.cancelled_caught:
                     perform(session.stall())
+                    publish(Finalized(session.time, asked=False))
                     said = await receive()
                 match said:
                     case Command.STOP:
@@ -144,15 +161,17 @@ async def caption(
                         hear(ingest.splice())
                     case Command.FINALIZE:
                         perform(session.finalize())
+                        publish(Finalized(session.time, asked=True))
                     case data:
                         hear(await to_thread.run_sync(feed, data, session.needs, limiter=cpu))
                         perform(session.pulse())
+                        publish(Passed(session.time))
                         if session.time - settled >= QUIET_S and (mark := session.settled):
                             settle(mark)
         except SottoError as error:
             fault = error
         hear(ingest.finish())
-        perform(session.leave() if isinstance(fault, Draining) else session.finish())
+        perform(session.leave() if resumes and isinstance(fault, Draining) else session.finish())
     if fault:
         raise fault
 

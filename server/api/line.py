@@ -9,7 +9,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import anyio
 from fastapi import WebSocket, WebSocketDisconnect
@@ -18,7 +18,7 @@ from .. import live
 from ..audio import probe, raw
 from ..audio.ingest import Ingest
 from ..audio.packet import Place
-from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded, TooManySessions
+from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded
 from ..live import Command, Output
 from ..rooms.outbox import Outbox
 from ..speech.session import Session
@@ -52,6 +52,8 @@ class Refusal:
 
 class Line(ABC):
     """One client. The socket is accepted; `serve` ends with its close, `close` gives back what the session held."""
+
+    resumes: ClassVar[bool] = False  # it can go on elsewhere with what it was told
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self.socket = socket
@@ -161,12 +163,8 @@ class Line(ABC):
         log.info("session %s: done, %.1f s of audio, %d finals", self.id, spent.time, spent.finals)
 
     def _enter(self) -> None:
-        service = self.service
-        if service.draining:
-            raise Draining(STOPPED)
-        if service.sessions.connected >= service.limits.max_sessions:
-            raise TooManySessions(f"all {service.limits.max_sessions} sessions are taken", retry_after_s=5)
-        self.hold = service.sessions.open(self.id, self.lose)
+        self.service.admit()
+        self.hold = self.service.sessions.open(self.id, self.lose)
         log.info("session %s: started", self.id)
 
     async def _leave_to_another(self) -> NoReturn:
@@ -252,6 +250,7 @@ class Line(ABC):
             self.publish,
             cpu=service.cpu,
             stall_s=service.limits.stall_s,
+            resumes=self.resumes,
         )
         return session
 

@@ -38,6 +38,8 @@ async def captions(socket: WebSocket) -> None:
 class Connection(Line):
     """A client that may leave and come back, with the newest ticket it was given."""
 
+    resumes = True
+
     def __init__(self, socket: WebSocket, service: Service) -> None:
         super().__init__(socket, service)
         self._options = Start()

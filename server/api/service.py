@@ -11,7 +11,7 @@ from anyio import CapacityLimiter
 from starlette.requests import HTTPConnection
 
 from ..engines.pool import Pool
-from ..errors import Draining, RequestInvalid
+from ..errors import Draining, RequestInvalid, TooManySessions
 from ..speech.session import Policy
 from .sessions import Sessions
 
@@ -61,6 +61,13 @@ class Service:
     @property
     def busy(self) -> bool:
         return bool(self.sessions or self.uploads)
+
+    def admit(self) -> None:
+        """Raises Draining or TooManySessions where no new session may begin."""
+        if self.draining:
+            raise Draining(STOPPED)
+        if self.sessions.connected >= self.limits.max_sessions:
+            raise TooManySessions(f"all {self.limits.max_sessions} sessions are taken", retry_after_s=5)
 
     def drain(self) -> None:
         """Let nobody in from now on; who is here has `Limits.drain_s` to come to an end."""

@@ -65,6 +65,7 @@ class Ended:
 
     utterance: int
     time: float
+    cut: bool = False  # through speech, which goes on in the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +371,7 @@ class Session:
         utterance.cut_out, utterance.voice_end, utterance.end = True, where, where
         self._current, self._floor = follower, where
         self._ending.append(utterance)
-        return [Ended(utterance.number, where), Started(follower.number, where), self._final(utterance)]
+        return [Ended(utterance.number, where, cut=True), Started(follower.number, where), self._final(utterance)]
 
     def _close_piece(self, utterance: Utterance, end: float, answer: Hypothesis) -> None:
         """Speech that goes on after this pause is read by itself."""

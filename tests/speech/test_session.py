@@ -75,14 +75,14 @@ def test_an_utterance_is_told_when_it_starts_and_when_it_ends():
     [started] = (a for a in story.say(1.0) if isinstance(a, EDGES))
     assert started == Started(1, 0.0)
     [ended] = (a for a in story.silence(1.0) if isinstance(a, EDGES))
-    assert isinstance(ended, Ended) and ended.time == pytest.approx(1.0, abs=0.05)
+    assert isinstance(ended, Ended) and ended.time == pytest.approx(1.0, abs=0.05) and not ended.cut
 
 
 def test_a_cut_ends_one_utterance_and_starts_the_next_at_the_same_time():
     actions = Story(Session).say(21)
     assert edges(actions) == [(Started, 1), (Ended, 1), (Started, 2)]
     _, ended, started = (a for a in actions if isinstance(a, EDGES))
-    assert ended.time == started.time
+    assert ended.time == started.time and ended.cut
 
 
 def test_an_utterance_without_a_text_is_told_to_have_none_and_in_its_turn():
