@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import anyio
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.datastructures import FormData, UploadFile
@@ -128,7 +129,7 @@ async def _answer(form: FormData, state: Service) -> Response:
         fault.retryable = error.retryable
         raise fault from error
     log.info("%s: done, %.1f s of audio", key, transcript.duration)
-    return answer(transcript)
+    return await to_thread.run_sync(answer, transcript, limiter=state.files)  # cues of hours take a second
 
 
 class TooMuch(AudioTooLarge):

@@ -1,8 +1,10 @@
 """A transcript as text, SRT, WebVTT or JSON."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..batch.transcribe import Transcript
+from ..speech.cues import Cue, cues
 
 
 def to_json(transcript: Transcript) -> dict[str, Any]:
@@ -21,24 +23,22 @@ def to_verbose_json(transcript: Transcript) -> dict[str, Any]:
 
 
 def to_srt(transcript: Transcript) -> str:
-    """SubRip: a numbered cue for each segment."""
-    spoken = [s for s in transcript.segments if s.text]
-    cues = [f"{n}\n{_time(s.start, ',')} --> {_time(s.end, ',')}\n{s.text}\n" for n, s in enumerate(spoken, 1)]
-    return "\n".join(cues)
+    """SubRip: numbered cues."""
+    return "\n".join(f"{n}\n{_cue(cue, ',')}" for n, cue in enumerate(cues(transcript.segments), 1))
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """WebVTT (W3C): a cue for each segment; the three characters with a meaning in cue text are escaped."""
-    cues = [
-        f"{_time(s.start, '.')} --> {_time(s.end, '.')}\n{_escape(s.text)}\n" for s in transcript.segments if s.text
-    ]
-    return "\n".join(["WEBVTT\n", *cues])
+    """WebVTT (W3C); the three characters with a meaning in cue text are escaped."""
+    return "\n".join(["WEBVTT\n", *(_cue(cue, ".", _escape) for cue in cues(transcript.segments))])
+
+
+def _cue(cue: Cue, point: str, written: Callable[[str], str] = str) -> str:
+    return "\n".join([f"{_time(cue.start, point)} --> {_time(cue.end, point)}", *map(written, cue.lines), ""])
 
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _time(seconds: float, point: str) -> str:
-    ms = round(seconds * 1000)
+def _time(ms: int, point: str) -> str:
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"

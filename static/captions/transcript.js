@@ -4,7 +4,7 @@
 /**
  * One utterance. `stable` counts characters (code points) that will not change any more.
  * A take is one start and stop. It is one session of the server, or more where one could not go on; utterances and
- * offsets begin again in each.
+ * offsets begin again in each, and so does the time line: `start` and `end` are its seconds.
  * @typedef {object} Line
  * @property {number} take
  * @property {number} session
@@ -13,6 +13,9 @@
  * @property {number} stable
  * @property {boolean} final
  * @property {string} language
+ * @property {number} start
+ * @property {number} end
+ * @property {readonly {text: string, start: number, end: number}[]} words empty where the engine has no word times
  *
  * `offset`: that of the newest final of this session, 0 before the first.
  * @typedef {{take: number, session: number, offset: number, lines: readonly Line[]}} Transcript
@@ -60,6 +63,26 @@ export function asText(transcript) {
 }
 
 /**
+ * What is final on one time line, for subtitles: a session begins where the last words of the former one end.
+ * @param {Transcript} transcript
+ */
+export function finals({ lines }) {
+  let [session, before, reached] = [0, 0, 0];
+  const later = (/** @type {{start: number, end: number}} */ { start, end }) => ({
+    start: before + start,
+    end: before + end,
+  });
+  return lines
+    .filter(({ final, text }) => final && text.trim())
+    .map((line) => {
+      if (line.session !== session) [session, before] = [line.session, reached];
+      reached = Math.max(reached, before + line.end);
+      const words = line.words.map((word) => ({ ...word, ...later(word) }));
+      return { ...later(line), text: line.text.trim(), words, language: line.language };
+    });
+}
+
+/**
  * The settled and the still changing part of a line.
  * @param {Line} line
  * @returns {[string, string]}
@@ -98,6 +121,9 @@ function place(transcript, caption) {
     stable: caption.stable ?? 0,
     final: caption.type === "final",
     language: caption.language ?? "",
+    start: caption.start ?? 0,
+    end: caption.end ?? 0,
+    words: caption.words ?? [],
   };
   const former = transcript.lines.find((other) => same(other, line));
   if (former?.final) return transcript; // a final never changes; a late partial of it is old news
@@ -107,10 +133,15 @@ function place(transcript, caption) {
   return { ...transcript, lines: [...others.slice(0, at), line, ...others.slice(at)] };
 }
 
-/** @param {Transcript} transcript @param {{text: string, language?: string}} message @returns {Transcript} */
-function whole(transcript, { text, language = "" }) {
+/**
+ * @param {Transcript} transcript
+ * @param {{text: string, language?: string, duration?: number}} message
+ * @returns {Transcript}
+ */
+function whole(transcript, { text, language = "", duration = 0 }) {
   const { take, session, lines } = transcript;
-  const line = { take, session, utterance: 0, text, stable: 0, final: true, language };
+  const times = { start: 0, end: duration, words: [] };
+  const line = { take, session, utterance: 0, text, stable: 0, final: true, language, ...times };
   return { ...transcript, lines: [...lines.filter((other) => other.take !== take), line] };
 }
 

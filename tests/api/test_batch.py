@@ -146,7 +146,9 @@ async def test_the_formats(site):
     text = answers["json"].json()["transcript"]
     assert answers["text"].text == f"{text}\n"
     assert answers["srt"].text.startswith("1\n00:00:0") and "," in answers["srt"].text.splitlines()[1]
-    assert answers["vtt"].text.startswith("WEBVTT\n\n00:00:0") and text in answers["vtt"].text
+    assert answers["vtt"].text.startswith("WEBVTT\n\n00:00:0")
+    shown = [line for line in answers["vtt"].text.splitlines()[1:] if "-->" not in line]
+    assert " ".join(" ".join(shown).split()) == text and max(map(len, shown)) <= 42
     (segment,) = answers["verbose_json"].json()["segments"]
     assert segment["text"] == text and segment["start"] < segment["end"]
     assert answers["verbose_json"].json()["words"] == []
