@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from .api import batch, errors, health, live
+from .api import batch, errors, health, live, tokens
+from .api.auth import Auth
 from .api.guard import Guard
 from .api.service import Limits, Service
 from .api.sessions import Sessions
@@ -40,17 +41,19 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chosen = engine or make_engine(settings, settings.chosen_engine)
         concurrency = calls(settings, settings.chosen_engine)
+        signing = secret(settings)
         async with Pool(chosen, concurrency, spare(settings, fallback), patience=patience(chosen)) as pool:
             app.state.service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
                 CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
-                settings.temp_dir, settings.recordings_dir, secret(settings), Sessions(settings.resume_s),
+                settings.temp_dir, settings.recordings_dir, signing, Sessions(settings.resume_s),
+                Auth([key.get_secret_value() for key in settings.api_keys], signing),
             )  # fmt: skip
             yield
 
     app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-    for part in (live, batch, health):
+    for part in (live, batch, tokens, health):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_api_route("/", index, include_in_schema=False)

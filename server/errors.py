@@ -22,6 +22,10 @@ class SottoError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class AuthExpired(SottoError):
+    code, status, close, retryable = "auth.expired", 401, 4001, True
+
+
 class IdleTimeout(SottoError):
     code, status, close, retryable = "idle.timeout", 408, 4008, True
 
@@ -44,6 +48,14 @@ class ResumeExpired(SottoError):
 
 class RequestInvalid(SottoError):
     code, status, close = "request.invalid", 400, 4500
+
+
+class AuthMissing(SottoError):
+    code, status, close = "auth.missing", 401, 4501
+
+
+class AuthInvalid(SottoError):
+    code, status, close = "auth.invalid", 401, 4501
 
 
 class OriginForbidden(SottoError):

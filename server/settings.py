@@ -1,6 +1,7 @@
 """Every knob, with its default and one sentence. Read from the environment and from `.env`."""
 
 import os
+import re
 import tempfile
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
     allowed_origins: Annotated[list[str], NoDecode] = []
     """Other web sites, separated by commas, whose pages may use this server, such as https://example.org."""
+    api_keys: Annotated[list[SecretStr], NoDecode] = []
+    """Keys, separated by commas; a client must show one, or a token minted with one. By default anybody may use it."""
 
     partial_interval: Seconds | None = None
     """Seconds of speech between two partial captions; by default 1.0 for paid engines and 0.5 for the embedded one."""
@@ -81,7 +84,7 @@ class Settings(BaseSettings):
     resume_grace_s: float = Field(10, ge=0)
     """Seconds after which a session whose client vanished makes its last words final; 0 forgets it at once."""
     secret: SecretStr | None = Field(None, min_length=16)
-    """What tickets are signed with, the same for all servers behind one address; by default made once and kept."""
+    """What signs tickets and tokens, the same for all servers of one address; by default made once and kept."""
 
     temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where the recordings of running sessions and uploads lie; they are deleted when the session ends."""
@@ -103,6 +106,19 @@ class Settings(BaseSettings):
         for origin in value:
             if origin != "*" and not urlsplit(origin).netloc:
                 raise ValueError("expected origins such as https://example.org, separated by commas")
+        return value
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return [key.strip() for key in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys(cls, value: list[SecretStr]) -> list[SecretStr]:
+        # What a header, an address and a WebSocket's subprotocol can all carry as it is.
+        if not all(re.fullmatch(r"[A-Za-z0-9._~+-]{16,}", key.get_secret_value()) for key in value):
+            raise ValueError("expected keys of at least 16 letters, digits and . _ ~ + -, separated by commas")
         return value
 
     @field_validator("openai_base_url")

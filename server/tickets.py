@@ -45,15 +45,15 @@ def seal(ticket: Ticket, secret: bytes) -> str:
     """`1.<what it says>.<HMAC-SHA256 of that>`, both in URL-safe base64."""
     said = json.dumps(_values(ticket), ensure_ascii=False, separators=(",", ":"))
     body = f"{VERSION}.{_text(said.encode())}"
-    return f"{body}.{_signature(body, secret)}"
+    return f"{body}.{signature(body, secret)}"
 
 
 def open_ticket(text: str, secret: bytes, now: float) -> Ticket:
     """What a ticket says. Raises RequestInvalid for one that was not sealed so, ResumeExpired for an old one."""
-    body, _, signature = text.rpartition(".")
+    body, _, signed = text.rpartition(".")
     whole = len(text) <= LARGEST and text.isascii() and body.startswith(f"{VERSION}.")
     # The text of the signature is compared, for base64 has several texts for the same bytes.
-    if not whole or not hmac.compare_digest(_signature(body, secret), signature):
+    if not whole or not hmac.compare_digest(signature(body, secret), signed):
         raise RequestInvalid("expected a ticket of this server, got something else", param="ticket")
     session, room, generation, place, mark, expires, prompt, interim, audio = json.loads(
         urlsafe_b64decode(body.removeprefix(f"{VERSION}.") + "==")
@@ -71,7 +71,8 @@ def _values(part: object) -> object:
     return round(part, 6) if isinstance(part, float) else part
 
 
-def _signature(body: str, secret: bytes) -> str:
+def signature(body: str, secret: bytes) -> str:
+    """HMAC-SHA256 in URL-safe base64. What is signed begins with what it is for."""
     return _text(hmac.digest(secret, body.encode(), "sha256"))
 
 

@@ -41,6 +41,7 @@ let awake = null;
 
 function start() {
   client.language = $("language").value;
+  client.token = new URLSearchParams(location.hash.slice(1)).get("token") ?? ""; // a fragment is never sent
   notice(null);
   void client.start();
 }

@@ -84,6 +84,9 @@ const NOTICES = {
     "The server cannot read what this browser records. Use a current Chrome, Edge, Firefox or Safari.",
   "audio.corrupt": "The recording arrived damaged. Start again; if it happens twice, reload the page.",
   "audio.too_large": "The recording is too large for this server. Save the audio, and make shorter recordings.",
+  "auth.missing": "This server asks for an invitation. Open the whole link that you were given, with its token at the end.",
+  "auth.invalid": "The token in this address is not one of this server. Ask for a new link, open it, then try again.",
+  "auth.expired": "The token in this address has expired. Ask for a new link, open it, then try again.",
   "origin.forbidden": "This address may not use the captions server. Ask whoever runs it to allow this site.",
   "copy.failed": "The browser did not allow copying. The text is selected: press Ctrl+C (⌘C on a Mac).",
 };

@@ -72,6 +72,13 @@ def test_whisper_has_a_default_model_of_its_own(tmp_path):
     assert "'small'" in refusal(SOTTO_ENGINE="whisper", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
 
 
+@pytest.mark.parametrize("keys", [",", "short", f"{KEY},short", f"{KEY} {KEY}", f"{KEY}=", f'"{KEY}"'])
+def test_api_keys_that_no_header_or_address_can_carry_or_that_can_be_guessed_are_refused(keys, monkeypatch):
+    monkeypatch.setenv("SOTTO_API_KEYS", keys)
+    with pytest.raises(ValidationError, match="at least 16"):
+        Settings()
+
+
 def test_a_port_that_is_taken_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -101,6 +108,7 @@ WRONG = {
     "SOTTO_DRAIN_S": "-1",
     "SOTTO_RECORDINGS_DIR": "/no/such/folder",
     "OPENAI_BASE_URL": "127.0.0.1:9000",
+    "SOTTO_API_KEYS": f"{KEY},",
 }
 
 
@@ -181,6 +189,7 @@ def test_a_key_is_not_in_any_form_of_the_settings(monkeypatch):
 
 def test_a_key_is_not_in_a_refusal():
     assert KEY not in refusal(OPENAI_API_KEY=KEY, SOTTO_ENGINE=KEY)
+    assert KEY not in refusal(SOTTO_API_KEYS=f"{KEY},")
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

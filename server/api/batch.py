@@ -19,6 +19,7 @@ from ..engines.base import EngineError, Speech
 from ..errors import AudioTooLarge, Draining, EngineUnavailable, IdleTimeout, Overloaded, RequestInvalid, SottoError
 from ..speech.types import Hypothesis
 from . import formats, messages
+from .auth import credential
 from .errors import response
 from .service import STOPPED, Service, new_id, service
 
@@ -44,6 +45,10 @@ async def transcribe_file(request: Request) -> Response:
     state = service(request)
     if state.draining:
         return Refusal(Draining(STOPPED))
+    try:
+        state.auth.check(credential(request))
+    except SottoError as fault:
+        return Refusal(fault)
 
     async def answer() -> Response:
         async with bounded(request, state.limits.max_upload_bytes).form(max_files=1, max_fields=20) as form:

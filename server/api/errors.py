@@ -25,6 +25,8 @@ def install(app: FastAPI) -> None:
 def response(fault: SottoError, status: int | None = None) -> JSONResponse:
     """The error object with its status."""
     headers = {} if fault.retry_after_s is None else {"Retry-After": str(round(fault.retry_after_s))}
+    if fault.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: a 401 has one
     body = {"error": error_object(fault, new_request_id())}
     return JSONResponse(body, status or fault.status, headers)
 
@@ -47,7 +49,7 @@ async def _validation(_request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, RequestValidationError)
     first = fault.errors()[0]
     param = str(first["loc"][-1])
-    return response(RequestInvalid(f"{param}: {first['msg']}", param=param), 422)
+    return response(RequestInvalid(f"{param}: {first['msg']}", param=param))
 
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:

@@ -8,12 +8,13 @@ import anyio
 from fastapi import APIRouter, WebSocket
 
 from .. import live
-from ..errors import Draining, RequestInvalid, SottoError
+from ..errors import AuthExpired, Draining, RequestInvalid, SottoError
 from ..live import Command, Output, Settled, Warning
 from ..speech.session import Session
 from ..speech.types import Caption, Mark
 from ..tickets import Samples, open_ticket, seal
 from . import messages
+from .auth import credential, subprotocol
 from .line import Chore, Gone, Line, Refusal
 from .messages import Finalize, Recording, Resume, Start, Stop
 from .service import Service, service
@@ -27,7 +28,7 @@ log = logging.getLogger("sotto")
 @router.websocket("/api/captions")
 async def captions(socket: WebSocket) -> None:
     """One live session; see docs/protocol.md."""
-    await socket.accept()
+    await socket.accept(subprotocol(socket))
     connection = Connection(socket, service(socket))
     try:
         await connection.serve()
@@ -44,8 +45,14 @@ class Connection(Line):
         super().__init__(socket, service)
         self._options = Start()
         self._begun = False  # a ticket was given out
+        self._expired: AuthExpired | None = None  # its token was good once, which is enough to come back
 
     def greet(self) -> None:
+        try:
+            self.service.auth.check(credential(self.socket) or self.socket.query_params.get("token"))
+        except AuthExpired as fault:
+            self._expired = fault
+            return
         self._options = messages.options(dict(self.socket.query_params))
         self._choose()
         self._say_ready()
@@ -69,9 +76,12 @@ class Connection(Line):
     # -- the client speaks -------------------------------------------------------------------------------------
 
     async def take(self, said: bytes | str) -> None:
-        if isinstance(said, bytes):
-            return await self.say(said)
-        match messages.read(said):
+        message = said if isinstance(said, bytes) else messages.read(said)
+        if self._expired and not isinstance(message, Resume):
+            raise self._expired
+        match message:
+            case bytes():
+                await self.say(message)
             case Start() as options:
                 if self.started:
                     raise RequestInvalid("start comes before the first sound, finalize and stop")
@@ -119,6 +129,7 @@ class Connection(Line):
         service.language(ticket.mark.language)
         hold = service.sessions.take(ticket.session, ticket.generation, self.lose, now)
         service.sessions.leave(self.hold)
+        self._expired = None
         log.info("session %s: goes on in %s, connection %d", self.id, ticket.session, hold.generation)
         self.hold, self.ticket = hold, replace(ticket, generation=hold.generation)
         self.file = f"{ticket.session}-{self.file}"  # the part before may lie beside it

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from ..engines.pool import Pool
 from ..errors import Draining, RequestInvalid, TooManySessions
 from ..speech.session import Policy
+from .auth import Auth
 from .sessions import Sessions
 
 SAME = {"nb": "no", "jv": "jw", "fil": "tl", "iw": "he"}  # codes of browsers → Whisper's
@@ -50,6 +51,7 @@ class Service:
     recordings: Path | None  # where those of sessions are kept
     secret: bytes  # tickets are signed with it
     sessions: Sessions
+    auth: Auth
     uploads: int = 0  # under way
     stopping: anyio.Event = field(default_factory=anyio.Event)
 

@@ -64,13 +64,14 @@ export class CaptionClient extends EventTarget {
 
   /**
    * @param {string} server address of the server, https://…/
-   * @param {{language?: string, world?: import("./world.js").World}} [options]
-   *   `language`: ISO 639-1, "" to let the engine find out
+   * @param {{language?: string, token?: string, world?: import("./world.js").World}} [options]
+   *   `language`: ISO 639-1, "" to let the engine find out; `token`: where the server wants one, of its /api/tokens
    */
-  constructor(server, { language = "", world = browser() } = {}) {
+  constructor(server, { language = "", token = "", world = browser() } = {}) {
     super();
     this.server = server;
     this.language = language;
+    this.token = token;
     this.world = world;
     world.events.addEventListener("visibilitychange", () => world.visible() && this.#recorder?.wake());
   }
@@ -155,7 +156,7 @@ export class CaptionClient extends EventTarget {
         const before = sent;
         const progress = (/** @type {number} */ fraction) =>
           this.#tell("progress", (before + fraction * file.size) / this.#recording.bytes);
-        const answer = await upload(file, this.language, url, this.world, progress);
+        const answer = await upload(file, this, url, this.world, progress);
         sent += file.size;
         texts.push(answer.transcript.trim());
         language = answer.language;
@@ -240,7 +241,7 @@ export class CaptionClient extends EventTarget {
 
   #connect() {
     const query = this.language ? `?language=${encodeURIComponent(this.language)}` : "";
-    const connection = new Connection(this.#address(`api/captions${query}`, "ws"), this.world);
+    const connection = new Connection(this.#address(`api/captions${query}`, "ws"), this.world, this.token);
     this.#connection = connection;
     /** @param {string} type @param {(detail: any) => void} act */
     const on = (type, act) =>

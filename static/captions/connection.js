@@ -19,6 +19,7 @@ const FATAL_CLOSE = 4500;
 /** Answers to `resume` after which only a new session helps: the ticket is too old, or not understood. */
 const TICKET_REFUSED = new Set(["resume.expired", "request.invalid"]);
 
+/** @type {Readonly<{code: string, message: string, param: string, retry_after_s: number}>} */
 const NO_FAULT = Object.freeze({ code: "", message: "", param: "", retry_after_s: 0 });
 
 /**
@@ -68,10 +69,12 @@ export class Connection extends EventTarget {
   /**
    * @param {string} url ws: or wss:, with the session's options as query
    * @param {import("./world.js").World} world
+   * @param {string} [token] of the server, where it wants one
    */
-  constructor(url, world) {
+  constructor(url, world, token = "") {
     super();
     this.url = url;
+    this.token = token;
     this.world = world;
     this.#ring = new Ring(world.now);
     this.#comeback = new Comeback(() => this.#open(), world);
@@ -116,7 +119,7 @@ export class Connection extends EventTarget {
     let socket;
     try {
       if (!this.world.WebSocket) throw new TypeError("this browser has no WebSocket");
-      socket = new this.world.WebSocket(this.url);
+      socket = new this.world.WebSocket(this.url, this.token ? ["bearer", this.token] : []); // no header can be set here
     } catch {
       queueMicrotask(() => this.#end("blocked"));
       return;
@@ -248,9 +251,10 @@ export class Connection extends EventTarget {
   /** @param {number} code */
   #broke(code) {
     const refused = this.#phase === "resuming" && TICKET_REFUSED.has(this.#fault.code);
+    const fatal = code >= FATAL_CLOSE || this.#fault.code === "auth.expired"; // we have no other token
     this.#hangUp();
     if (refused) this.#startAnew();
-    else if (code >= FATAL_CLOSE) this.#end("refused");
+    else if (fatal) this.#end("refused");
     else if (passes(code) && this.#canGoOn()) this.#comeBack();
     else this.#end(this.#spoken ? "lost" : "blocked");
   }

@@ -15,13 +15,13 @@ export class UploadError extends Error {
 
 /**
  * @param {File} file
- * @param {string} language ISO 639-1, "" to let the engine find out
+ * @param {{language: string, token: string}} options as of CaptionClient
  * @param {string} url
  * @param {Pick<import("./world.js").World, "XMLHttpRequest">} world
  * @param {(fraction: number) => void} progress of sending, 0 to 1; at 1 the server is working
  * @returns {Promise<{transcript: string, language?: string, duration?: number}>} rejects with UploadError
  */
-export function upload(file, language, url, { XMLHttpRequest }, progress) {
+export function upload(file, { language, token }, url, { XMLHttpRequest }, progress) {
   return new Promise((resolve, reject) => {
     if (!XMLHttpRequest) return reject(failure());
     const request = new XMLHttpRequest();
@@ -29,6 +29,7 @@ export function upload(file, language, url, { XMLHttpRequest }, progress) {
     if (language) form.append("language", language);
     form.append("file", file);
     request.open("POST", url);
+    if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.responseType = "json";
     request.timeout = LONGEST_MS;
     request.upload.addEventListener("progress", ({ loaded, total }) => progress(total ? loaded / total : 0));

@@ -48,3 +48,17 @@ def test_a_refused_key_is_in_the_log_without_the_key(tmp_path):
             log = server.log()
     assert any(message.get("code") == "caption.degraded" for message in told)
     assert log.count("refused the API key") == 1 and KEY not in log
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_no_api_key_and_no_token_is_in_the_log(tmp_path, level):
+    with process(tmp_path, SOTTO_API_KEYS=KEY, SOTTO_LOG_LEVEL=level) as server:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        token = httpx.post(f"{server.url}/api/tokens", headers=headers, timeout=20).json()["token"]
+        captions = f"{server.url.replace('http', 'ws')}/api/captions"
+        for shown in (KEY, token, "wrong"):
+            with connect(f"{captions}?token={shown}") as by_address, connect(captions, subprotocols=["bearer", shown]):
+                by_address.recv(20)
+        log = server.log()
+    assert log.count("auth.invalid") == 2
+    assert KEY not in log and token not in log

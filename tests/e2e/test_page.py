@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
+KEY = "a-key-of-the-tests"
 FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
 PHONE = {"width": 390, "height": 844}
 Visit = Callable[..., "Page"]
@@ -365,6 +366,20 @@ def test_a_denied_microphone_is_told_with_what_to_do(speaking: "Browser", server
         expect(page.locator("#notice")).to_contain_text("allow the microphone, then try again")
         expect(page.locator("#button")).to_have_text("Try again")
         expect(page.locator("#button")).to_be_focused()
+
+
+def test_where_keys_are_set_the_link_with_a_token_opens_the_page(speaking: "Browser") -> None:
+    with running_server(SOTTO_ENGINE="moonshine", SOTTO_API_KEYS=KEY) as url, visitor(speaking, url) as visit:
+        page = visit()
+        page.click("#button")
+        wait_for_state(page, "trouble")
+        expect(page.locator("#notice")).to_contain_text("Open the whole link")
+        answer = page.request.post(f"{url}/api/tokens", headers={"Authorization": f"Bearer {KEY}"})
+        page.goto(f"{url}/#token={answer.json()['token']}")
+        page.click("#button")
+        wait_for_state(page, "listening")
+        page.click("#button")
+        wait_for_state(page, "done")
 
 
 def test_only_finals_are_read_aloud_and_the_button_is_reached_by_keyboard(visit: Visit) -> None:

@@ -5,9 +5,9 @@ import { CaptionClient, asText } from "../../static/captions/client.js";
 import { DONE, FakeWorld, READY, ack, error, final, partial, resumed, settled } from "./world.js";
 
 /** A client that speaks: the microphone is open, the socket is there, the server is ready. */
-async function speaking({ tickets = true, language = "" } = {}) {
+async function speaking({ tickets = true, language = "", token = "" } = {}) {
   const world = new FakeWorld();
-  const client = new CaptionClient("https://captions.example/", { world, language });
+  const client = new CaptionClient("https://captions.example/", { world, language, token });
   const states = [];
   const notices = [];
   client.addEventListener("state", ({ detail }) => states.push(detail));
@@ -48,6 +48,35 @@ test("what is said before the socket opens is sent first", async () => {
   world.socket.open();
   world.recorder.hear("def");
   assert.equal(await world.socket.story(), "«HHHabcdef»");
+});
+
+test("a token goes along in the subprotocols and with the upload, and into no address", async () => {
+  const { world, client } = await speaking({ tickets: false, token: "token.9.x" });
+  assert.deepEqual(world.socket.protocols, ["bearer", "token.9.x"]);
+  world.recorder.hear("HHHabc");
+  world.socket.break();
+  client.stop();
+  await settled();
+  assert.equal(world.authorization, "Bearer token.9.x");
+  assert.ok(!world.socket.url.includes("token"));
+});
+
+test("without a token none is offered", async () => {
+  const { world } = await speaking();
+  assert.deepEqual(world.socket.protocols, []);
+});
+
+test("a token that has expired is told at once: the same one is of no use a second time", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world, token: "token.9.x" });
+  const errors = [];
+  client.addEventListener("error", ({ detail }) => errors.push(detail.code));
+  await client.start();
+  world.socket.open();
+  world.socket.tell(error("auth.expired"));
+  world.socket.break(4001);
+  await world.pass(60);
+  assert.deepEqual([client.state, errors, world.sockets.length], ["trouble", ["auth.expired"], 1]);
 });
 
 test("a line that breaks in mid-sentence goes on at the byte the server names, each word once", async () => {

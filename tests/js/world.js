@@ -18,8 +18,8 @@ export class FakeWorld {
   constructor() {
     const world = this;
     this.WebSocket = class extends FakeSocket {
-      constructor(url) {
-        super(url);
+      constructor(url, protocols) {
+        super(url, protocols);
         world.sockets.push(this);
       }
     };
@@ -32,6 +32,7 @@ export class FakeWorld {
     this.XMLHttpRequest = class extends FakeRequest {
       send(form) {
         world.posted.push(form.get("file"));
+        world.authorization = this.headers.Authorization;
         this.answer({ transcript: world.transcripts.shift() });
       }
     };
@@ -88,9 +89,10 @@ export class FakeSocket extends EventTarget {
   /** @type {(object | Blob)[]} what the client said */
   said = [];
 
-  constructor(url) {
+  constructor(url, protocols) {
     super();
     this.url = url;
+    this.protocols = protocols;
   }
 
   send(data) {
@@ -175,7 +177,12 @@ class FakeRecorder extends EventTarget {
 
 class FakeRequest extends EventTarget {
   upload = new EventTarget();
+  headers = {};
   open() {}
+
+  setRequestHeader(name, value) {
+    this.headers[name] = value;
+  }
 
   answer(response) {
     this.status = 200;
