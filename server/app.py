@@ -18,6 +18,7 @@ from .api.sessions import Sessions
 from .audio.vad import load_model
 from .engines.base import Engine
 from .engines.pool import PATIENCE, UNHURRIED, Patience, Pool
+from .metrics import Metrics
 from .secret import kept_secret
 from .settings import EngineName, Settings
 from .speech.session import Policy
@@ -41,14 +42,16 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chosen = engine or make_engine(settings, settings.chosen_engine)
         concurrency = calls(settings, settings.chosen_engine)
-        signing = secret(settings)
-        async with Pool(chosen, concurrency, spare(settings, fallback), patience=patience(chosen)) as pool:
-            app.state.service = Service(
+        signing, metrics = secret(settings), Metrics()
+        other = spare(settings, metrics, fallback)
+        async with Pool(chosen, concurrency, other, patience=patience(chosen), observe=metrics.called) as pool:
+            app.state.service = service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
                 CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
                 settings.temp_dir, settings.recordings_dir, signing, Sessions(settings.resume_s),
-                Auth([key.get_secret_value() for key in settings.api_keys], signing),
+                Auth([key.get_secret_value() for key in settings.api_keys], signing), metrics,
             )  # fmt: skip
+            watch(service)
             yield
 
     app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -66,12 +69,23 @@ async def index() -> FileResponse:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-def spare(settings: Settings, engine: Engine | None) -> Pool | None:
+def watch(service: Service) -> None:
+    """The figures that stand by themselves."""
+    watch, sessions = service.metrics.watch, service.sessions
+    watch("sotto_sessions", "Sessions whose client is there.", lambda: sessions.connected)
+    watch("sotto_sessions_away", "Sessions whose client vanished and may come back.",
+          lambda: len(sessions) - sessions.connected)  # fmt: skip
+    watch("sotto_uploads", "Files under way.", lambda: service.uploads)
+    watch("sotto_draining", "1 while the server is being stopped.", lambda: service.draining)
+
+
+def spare(settings: Settings, metrics: Metrics, engine: Engine | None) -> Pool | None:
     """The pool to fall back on, if there is to be one."""
     if settings.fallback_engine is None:
         return None
     engine = engine or make_engine(settings, settings.fallback_engine)
-    return Pool(engine, calls(settings, settings.fallback_engine), patience=patience(engine))
+    concurrency = calls(settings, settings.fallback_engine)
+    return Pool(engine, concurrency, patience=patience(engine), observe=metrics.called)
 
 
 def patience(engine: Engine) -> Mapping[Kind, Patience]:

@@ -18,6 +18,7 @@ from .audio.packet import Place
 from .engines.base import EngineError, Speech
 from .engines.pool import Pool
 from .errors import Draining, SottoError
+from .meter import Meter
 from .speech.session import Action, Ended, Missing, Publish, Session, Started, Unheard
 from .speech.types import Caption, Frame, Mark
 from .speech.utterance import Transcribe
@@ -81,6 +82,7 @@ async def caption(
     publish: Callable[[Output], None],
     *,
     cpu: CapacityLimiter,
+    meter: Meter,
     stall_s: float = 2.0,
     resumes: bool = True,
 ) -> None:
@@ -92,6 +94,7 @@ async def caption(
     health = Health(publish)
     fault: SottoError | None = None
     settled, known = session.time, ingest.place(session.time)  # what the client knows of
+    meter.heard(session.time, meter.now())
 
     async with health, create_task_group() as tasks:
 
@@ -112,6 +115,7 @@ async def caption(
                         )  # fmt: skip
                         tasks.start_soon(ask, action, speech)
                     case Publish(state, mark):
+                        meter.told(state)
                         settle(mark, state) if mark else publish(state)
                         if state.degraded:
                             publish(Warning("caption.degraded", "the engine gave up: this caption is its last guess"))
@@ -163,7 +167,9 @@ async def caption(
                         perform(session.finalize())
                         publish(Finalized(session.time, asked=True))
                     case data:
+                        came = meter.now()
                         hear(await to_thread.run_sync(feed, data, session.needs, limiter=cpu))
+                        meter.heard(session.time, came)
                         perform(session.pulse())
                         publish(Passed(session.time))
                         if session.time - settled >= QUIET_S and (mark := session.settled):
@@ -171,6 +177,7 @@ async def caption(
         except SottoError as error:
             fault = error
         hear(ingest.finish())
+        meter.heard(session.time, meter.now())
         perform(session.leave() if resumes and isinstance(fault, Draining) else session.finish())
     if fault:
         raise fault

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import anyio
 import pytest
-from api.conftest import RECORDINGS, STOP, process
+from api.conftest import RECORDINGS, STOP, process, serving
 from api.test_live import every_fault
 from browser import STEP_MS, chromium, spoken_wav
 from fastapi.routing import APIRoute, APIWebSocketRoute
@@ -26,13 +27,14 @@ from server.tickets import Ticket
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ENV = (ROOT / ".env.example").read_text()
 SHIPPED = Settings(_env_file=None)
 
 
-def table(head: str) -> list[list[str]]:
-    """The rows of the table in docs/protocol.md whose head begins so, cell by cell."""
-    (found,) = re.findall(rf"^\| {re.escape(head)} .*\n\|[-|]+\n((?:\|.*\n)+)", PROTOCOL, re.MULTILINE)
+def table(head: str, page: str = PROTOCOL) -> list[list[str]]:
+    """The rows of the table of a page whose head begins so, cell by cell."""
+    (found,) = re.findall(rf"^\| {re.escape(head)} .*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in found.splitlines()]
 
 
@@ -101,6 +103,21 @@ def routes(of: object) -> Iterator[str]:
 def test_every_route_is_documented_and_no_other():
     documented = [name for row in table("route") for name in names(row[0])]
     assert sorted(documented) == sorted(routes(create_app(SHIPPED)))
+
+
+# -- metrics ------------------------------------------------------------------------------------------------------
+
+
+async def metrics_page() -> str:
+    async with serving() as site:
+        return (await site.client.get("/metrics")).text
+
+
+def test_every_figure_is_documented_and_no_other():
+    page = anyio.run(metrics_page)
+    counted = set(re.findall(r"^# TYPE (sotto_\w+) (?:counter|gauge|histogram)$", page, re.MULTILINE))
+    counted = {name for name in counted if not name.endswith("_created")}  # the library's own
+    assert {name for row in table("figure", OPERATIONS) for name in names(row[0])} == counted
 
 
 # -- messages ------------------------------------------------------------------------------------------------------

@@ -27,8 +27,10 @@ MAY = {
     "rooms": {"speech", "errors"},
     "batch": {"speech", "audio", "engines", "errors"},
     "tickets": {"speech", "audio", "errors"},
-    "live": {"speech", "audio", "engines", "rooms", "errors"},
-    "api": {"speech", "audio", "engines", "rooms", "batch", "live", "tickets", "errors"},
+    "metrics": {"engines"},
+    "meter": {"speech", "metrics"},
+    "live": {"speech", "audio", "engines", "rooms", "meter", "errors"},
+    "api": {"speech", "audio", "engines", "rooms", "batch", "live", "meter", "metrics", "tickets", "errors"},
 }
 MODULES = sorted(p for p in SERVER.rglob("*.py") if p.name != "__init__.py")
 

@@ -1,7 +1,8 @@
-"""GET /healthz, /readyz: alive; ready for sessions."""
+"""GET /healthz, /readyz, /metrics: alive; ready for sessions; what was counted."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from .service import service
 
@@ -23,3 +24,9 @@ async def readyz(request: Request) -> JSONResponse:
     engine = state.pool.engine
     about = {"engine": engine.name, "languages": engine.languages and sorted(engine.languages), "paid": engine.paid}
     return JSONResponse({"status": "ready", **about, "sessions": len(state.sessions)})
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """For Prometheus; docs/operations.md tells what each figure is."""
+    return Response(service(request).metrics.page(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

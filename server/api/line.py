@@ -20,6 +20,7 @@ from ..audio.ingest import Ingest
 from ..audio.packet import Place
 from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded
 from ..live import Command, Output
+from ..meter import Meter
 from ..rooms.outbox import Outbox
 from ..speech.session import Session
 from ..speech.types import Mark
@@ -54,6 +55,7 @@ class Line(ABC):
     """One client. The socket is accepted; `serve` ends with its close, `close` gives back what the session held."""
 
     resumes: ClassVar[bool] = False  # it can go on elsewhere with what it was told
+    protocol: ClassVar[str]  # its name in the metrics
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self.socket = socket
@@ -125,7 +127,10 @@ class Line(ABC):
             gone = True
         except* Exception as group:
             fault = self._fault(group)
-        if gone or (self.hold and self.hold.away):
+        gone = gone or (self.hold is not None and self.hold.away)
+        end = "left" if gone else fault.code if fault else "done"
+        self.service.metrics.ended.labels(self.protocol, end).inc()
+        if gone:
             log.info("session %s: the client left", self.id)
         else:
             await self._say_goodbye(fault)
@@ -159,6 +164,8 @@ class Line(ABC):
                 tasks.start_soon(chore)
             spent = await self._caption()
             tasks.cancel_scope.cancel()
+        if spent.time:
+            self.service.metrics.cost.observe(spent.sent / spent.time)
         self.farewell(spent)
         log.info("session %s: done, %.1f s of audio, %d finals", self.id, spent.time, spent.finals)
 
@@ -249,6 +256,7 @@ class Line(ABC):
             service.pool,
             self.publish,
             cpu=service.cpu,
+            meter=Meter(service.metrics, anyio.current_time),
             stall_s=service.limits.stall_s,
             resumes=self.resumes,
         )

@@ -40,6 +40,7 @@ class Connection(Line):
     """A client that may leave and come back, with the newest ticket it was given."""
 
     resumes = True
+    protocol = "native"
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         super().__init__(socket, service)
@@ -131,6 +132,7 @@ class Connection(Line):
         service.sessions.leave(self.hold)
         self._expired = None
         log.info("session %s: goes on in %s, connection %d", self.id, ticket.session, hold.generation)
+        service.metrics.resumes.inc()
         self.hold, self.ticket = hold, replace(ticket, generation=hold.generation)
         self.file = f"{ticket.session}-{self.file}"  # the part before may lie beside it
         self.started = True

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from ..engines.pool import Pool
 from ..errors import Draining, RequestInvalid, TooManySessions
+from ..metrics import Metrics
 from ..speech.session import Policy
 from .auth import Auth
 from .sessions import Sessions
@@ -52,6 +53,7 @@ class Service:
     secret: bytes  # tickets are signed with it
     sessions: Sessions
     auth: Auth
+    metrics: Metrics
     uploads: int = 0  # under way
     stopping: anyio.Event = field(default_factory=anyio.Event)
 

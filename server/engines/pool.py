@@ -40,6 +40,17 @@ REST = 1.0  # seconds between the trial calls to an engine that keeps failing
 log = logging.getLogger("sotto")
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to an engine, as it came out."""
+
+    engine: str
+    kind: Kind
+    result: str  # "ok", "failed" or "late"
+    seconds: float  # wall-clock, its standing in line not counted
+    audio_s: float
+
+
 class Turns:
     """At most `limit` calls at once. Finals first; within a rank, sessions take turns."""
 
@@ -127,7 +138,9 @@ class Pool:
         *,
         patience: Mapping[Kind, Patience] = PATIENCE,
         rest: float = REST,
+        observe: Callable[[Call], None] = lambda call: None,
     ) -> None:
+        self._observe = observe
         self.engine = engine
         self._concurrency = concurrency
         self._fallback = fallback
@@ -219,12 +232,16 @@ class Pool:
         self._tasks.start_soon(work)
         try:
             await started.wait()  # standing in line is not the engine's fault: the caller's patience bounds it
+            began = anyio.current_time()
             with anyio.move_on_after(speech.timeout):
                 await done.wait()
         finally:
             in_line.cancel()  # anyio waits for a thread that runs already
         late = EngineError(f"{self.engine.name} did not answer within {speech.timeout:g} s")
         result = answer[0] if answer else late
+        outcome = "late" if result is late else "failed" if isinstance(result, EngineError) else "ok"
+        seconds = anyio.current_time() - began
+        self._observe(Call(self.engine.name, speech.kind, outcome, seconds, speech.end - speech.start))
         if isinstance(result, EngineError):
             if result is not late or speech.kind is not Kind.PARTIAL:  # slow is not broken
                 self._breaker.note(not result.retryable)

@@ -1,8 +1,12 @@
 """Alive, ready, the page, and what every answer carries."""
 
-import pytest
+import re
 
-from .conftest import serving
+import pytest
+from figures import figures
+
+from .conftest import STOP, Until, chunks, serving
+from .engines import Breaks
 
 pytestmark = pytest.mark.anyio
 
@@ -51,3 +55,33 @@ async def test_nothing_outside_the_folder_is_served():
     async with serving() as site:
         for path in ("/static/../server/app.py", "/static/%2e%2e/server/app.py", "/static/..%2fserver/app.py"):
             assert (await site.client.get(path)).status_code == 404
+
+
+async def test_what_a_session_came_to_is_counted():
+    async with serving() as site:
+        told = await site.say(*chunks()[:20], Until("partial"), *chunks()[20:], STOP)
+        counted = figures((await site.client.get("/metrics")).text)
+    done = told.messages[-1]
+    assert counted['sotto_audio_seconds_total{source="live"}'] == pytest.approx(done["audio_s"], abs=0.01)
+    assert counted['sotto_captions_total{kind="final"}'] == done["finals"] == len(told.of("final"))
+    assert counted['sotto_sessions_ended_total{end="done",protocol="native"}'] == 1
+    sent = sum(value for name, value in counted.items() if name.startswith("sotto_engine_audio_seconds_total"))
+    assert sent == pytest.approx(done["billed_s"], abs=0.01)
+    assert counted["sotto_session_cost_ratio_sum"] == pytest.approx(done["billed_s"] / done["audio_s"], abs=0.01)
+
+
+async def test_how_calls_came_out_is_counted():
+    async with serving(Breaks()) as site:
+        await site.say(*chunks(), STOP)
+        page = (await site.client.get("/metrics")).text
+    assert re.search(r'sotto_engine_call_seconds_count\{engine="[^"]+",kind="partial",result="failed"\} [1-9]', page)
+
+
+async def test_a_session_that_a_fault_ended_is_counted_by_its_code():
+    async with serving() as site:
+        await site.say(b"<html>not audio at all</html>")
+        page = (await site.client.get("/metrics")).text
+        assert 'sotto_sessions_ended_total{end="audio.unsupported_format",protocol="native"} 1.0' in page
+        async with site.open() as socket:
+            await socket.receive_text()
+            assert "\nsotto_sessions 1.0" in (await site.client.get("/metrics")).text
