@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..batch.transcribe import Transcript
+from ..batch.transcribe import Segment, Transcript
 from ..speech.cues import Cue, cues
+from ..speech.types import Word
 
 
 def to_json(transcript: Transcript) -> dict[str, Any]:
@@ -15,11 +16,21 @@ def to_json(transcript: Transcript) -> dict[str, Any]:
 
 def to_verbose_json(transcript: Transcript) -> dict[str, Any]:
     """The same with the segments, and the words where the engine gives their times."""
-    segments = [
-        {"start": round(s.start, 3), "end": round(s.end, 3), "text": s.text} for s in transcript.segments if s.text
-    ]
-    words = [{"text": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in transcript.words]
-    return {**to_json(transcript), "segments": segments, "words": words}
+    segments = [{**_times(s), "text": s.text} for s in transcript.segments if s.text]
+    return {**to_json(transcript), "segments": segments, "words": _words(transcript.words)}
+
+
+def to_final(segment: Segment) -> dict[str, Any]:
+    """One segment by itself, as live captions tell it."""
+    return {**_times(segment), "text": segment.text, "words": _words(segment.words), "language": segment.language}
+
+
+def _times(of: Segment | Word) -> dict[str, float]:
+    return {"start": round(of.start, 3), "end": round(of.end, 3)}
+
+
+def _words(words: tuple[Word, ...]) -> list[dict[str, Any]]:
+    return [{"text": word.text, **_times(word)} for word in words]
 
 
 def to_srt(transcript: Transcript) -> str:

@@ -56,8 +56,11 @@ async def transcribe(
     language: str | None = None,
     prompt: str = "",
     publish: Callable[[Segment], None] = lambda segment: None,
+    progress: Callable[[float, float | None], None] = lambda done_s, duration_s: None,
 ) -> Transcript:
     """Transcribe a seekable binary file; `publish` gets every segment as soon as it and all before it are there.
+
+    `progress` gets the seconds up to which all is transcribed, and the file's length once it is known.
 
     `longest` (seconds) is what the engine takes at once, `longest_s` how long the file may be. `limiter` bounds the
     files that are decoded at once, in turns of TURN seconds; `hear` is a fresh voice activity detector. Raises what
@@ -80,6 +83,7 @@ async def transcribe(
                 segments.append(segment)
                 publish(segment)
             told += 1
+            progress(piece.end, None)
 
     async def read(piece: Piece) -> list[Segment]:
         for hint in dict.fromkeys((prompt, "")):  # once more without the words that may have led it astray
@@ -101,6 +105,8 @@ async def transcribe(
                 piece = await reading.piece(limiter)
                 if piece is None:
                     break
+                if not number:
+                    progress(0.0, None)
                 tasks.start_soon(request, number, piece)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # one fault is enough to tell; the others are its like

@@ -136,6 +136,36 @@ async def serving(engine: Counts | None = None, fallback: Counts | None = None, 
                 yield Site(app, client)
 
 
+HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+
+
+class Bare:
+    """An upload at the bare interface of ASGI, of a file or only its beginning. Its client is there until `left`."""
+
+    def __init__(self, site: Site, file: bytes | None = None, accept: str = "*/*") -> None:
+        self.left = anyio.Event()
+        self.got: list[dict[str, Any]] = []
+        self.news = anyio.Event()  # set whenever something was got
+        self._site, self._accept = site, accept.encode()
+        body = HEAD if file is None else HEAD + file + b"\r\n--x--\r\n"
+        self._said = [{"type": "http.request", "body": body, "more_body": file is None}]
+
+    async def post(self) -> None:
+        headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"accept", self._accept)]
+        scope = {"type": "http", "method": "POST", "path": "/api/transcribe", "query_string": b"", "headers": headers}
+        await self._site.app({**scope, "app": self._site.app}, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._said:
+            return self._said.pop()
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.got.append(message)
+        self.news.set()
+
+
 class Clock:
     """The event loop's clock, which can be put forward."""
 

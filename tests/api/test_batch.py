@@ -16,7 +16,7 @@ import pytest
 
 from server.batch.decode import decode
 
-from .conftest import RECORDINGS, Clock, Process, Site, process, serving
+from .conftest import RECORDINGS, Bare, Clock, Process, Site, process, serving
 from .engines import Breaks, Refuses, Waits
 
 pytestmark = pytest.mark.anyio
@@ -216,39 +216,12 @@ async def test_too_much_audio_in_a_small_file_is_told():
     assert answer.status_code == 413 and "3.6 s" in error(answer)["message"]
 
 
-class Bare:
-    """An upload at the bare interface of ASGI: nothing comes after these bytes until `left` is set."""
-
-    def __init__(self, site: Site, body: bytes, *, whole: bool) -> None:
-        self.left = anyio.Event()
-        self.got: list[dict] = []
-        self._site = site
-        self._said = [{"type": "http.request", "body": body, "more_body": not whole}]
-
-    async def post(self) -> None:
-        headers = [(b"content-type", b"multipart/form-data; boundary=x")]
-        scope = {"type": "http", "method": "POST", "path": "/api/transcribe", "query_string": b"", "headers": headers}
-        await self._site.app({**scope, "app": self._site.app}, self._receive, self._send)
-
-    async def _receive(self) -> dict:
-        if self._said:
-            return self._said.pop()
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: dict) -> None:
-        self.got.append(message)
-
-
-HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-
-
 async def test_an_upload_nobody_waits_for_is_not_transcribed_to_its_end():
     engine = Waits()
     engine.longest = 3.0  # the file is sent in pieces
     async with serving(engine, engine_concurrency=1) as site:
         async with anyio.create_task_group() as tasks:
-            upload = Bare(site, HEAD + WEBM + b"\r\n--x--\r\n", whole=True)
+            upload = Bare(site, WEBM)
             tasks.start_soon(upload.post)
             await anyio.to_thread.run_sync(engine.begun.wait, 20)
             assert site.service.uploads == 1
@@ -260,7 +233,7 @@ async def test_an_upload_nobody_waits_for_is_not_transcribed_to_its_end():
 
 async def test_a_body_that_stops_coming_is_not_waited_for(clock: Clock):
     async with serving() as site, anyio.create_task_group() as tasks:
-        upload = Bare(site, HEAD, whole=False)
+        upload = Bare(site)
         tasks.start_soon(upload.post)
         await clock.forward(29)
         assert site.service.uploads == 1 and not upload.got
@@ -273,7 +246,7 @@ async def test_a_body_that_stops_coming_is_not_waited_for(clock: Clock):
 
 async def test_when_too_many_files_are_under_way_the_next_is_to_come_back():
     async with serving(max_uploads=1) as site, anyio.create_task_group() as tasks:
-        first = Bare(site, HEAD, whole=False)
+        first = Bare(site)
         tasks.start_soon(first.post)
         await anyio.wait_all_tasks_blocked()
         answer = await post(site)
@@ -287,7 +260,7 @@ async def test_when_too_many_files_are_under_way_the_next_is_to_come_back():
 async def test_a_server_that_is_being_stopped_takes_no_file_and_finishes_those_it_has():
     engine = Waits()
     async with serving(engine) as site, anyio.create_task_group() as tasks:
-        upload = Bare(site, HEAD + WEBM + b"\r\n--x--\r\n", whole=True)
+        upload = Bare(site, WEBM)
         tasks.start_soon(upload.post)
         await anyio.to_thread.run_sync(engine.begun.wait, 20)
         site.service.drain()

@@ -1,0 +1,281 @@
+"""What every route for whole files shares: take one in within bounds, transcribe it, and answer whoever still waits."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any, NoReturn, Protocol
+
+import anyio
+from fastapi import Request, Response
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from ..audio.vad import Vad
+from ..batch.transcribe import Segment, Transcript, transcribe
+from ..engines.base import EngineError, Speech
+from ..errors import AudioTooLarge, Draining, EngineUnavailable, IdleTimeout, Overloaded, RequestInvalid, SottoError
+from ..speech.types import Hypothesis
+from . import messages
+from .auth import credential
+from .errors import new_request_id, response
+from .events import Events
+from .service import STOPPED, Service, new_id, service
+
+BODY_S = 30.0  # seconds in which some of a body must come
+LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, before its connection is cut
+OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
+FIELDS = 100  # of the form, besides the file
+
+log = logging.getLogger("sotto")
+
+
+class Tell(Protocol):
+    """Sends the client an event at once, see Events.tell; the first one makes the answer a stream."""
+
+    def __call__(self, data: str, *, passing: bool = False) -> None: ...
+
+
+Answer = Callable[[FormData, Service, Tell], Awaitable[Response | None]]
+
+
+def told(fault: SottoError) -> str:
+    """A fault as an event of Sotto's own stream."""
+    return messages.error(fault, new_request_id())
+
+
+class Upload(Response):
+    """The response of a route for whole files: takes the form in, and sends what `answer` makes of it.
+
+    `answer` is given the form, the service, and `tell`; it returns a response, or None after it has told all in
+    events. What it raises becomes a response by `refuse`, or an event by `broke` once something was told. It is
+    cancelled when the client goes away, or has no time left because the server is being stopped.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        refuse: Callable[[SottoError], Response] = response,
+        broke: Callable[[SottoError], str] = told,
+    ) -> None:
+        super().__init__()
+        self._make, self._refuse, self._broke = answer, refuse, broke
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            at_the_door(request)
+        except SottoError as fault:
+            await Refusal(self._refuse(fault))(scope, receive, send)
+            return
+        if answer := await self._answer(request, Events(send)):
+            await answer(scope, receive, send)
+
+    async def _answer(self, request: Request, events: Events) -> Response | None:
+        """What is still to be sent: None after events, or when nobody reads it."""
+        answer: Response | None = None
+        with suppress(ClientDisconnect):
+            async with beside(events.flow):
+                try:
+                    answer = await self._made(request, events.tell)
+                except SottoError as fault:
+                    answer = self._refusal(fault)
+                    if events.begun:
+                        events.tell(self._broke(fault))
+                except Exception:
+                    if not events.begun:
+                        raise
+                    log.exception("%s failed", request.url.path)
+                    events.tell(self._broke(SottoError("something went wrong here; the log tells more")))
+                events.close()
+        return None if events.begun else answer
+
+    async def _made(self, request: Request, tell: Tell) -> Response | None:
+        state = service(request)
+        with admitted(state):
+            async with unless(state.stopped), form_of(request, state.limits.max_upload_bytes) as form:
+                async with unless(partial(disconnect, request)):
+                    return await self._make(form, state, tell)
+
+    def _refusal(self, fault: SottoError) -> Response:
+        answer = self._refuse(fault)
+        if isinstance(fault, TooMuch | Overloaded):
+            return Refusal(answer)
+        if isinstance(fault, IdleTimeout | Draining):
+            answer.headers["Connection"] = "close"  # what is left of the body would be read as the next request
+        return answer
+
+
+def file_of(form: FormData) -> UploadFile:
+    """The field `file`. Raises RequestInvalid."""
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise RequestInvalid("expected a multipart form with the field file", param="file")
+    return file
+
+
+async def transcribed(
+    file: UploadFile,
+    state: Service,
+    *,
+    language: str | None = None,
+    prompt: str = "",
+    publish: Callable[[Segment], None] = lambda segment: None,
+    progress: Callable[[float, float | None], None] = lambda done_s, duration_s: None,
+) -> Transcript:
+    """The text of an upload; `language` is one of Service.language.
+
+    `publish` gets each segment, in order, as soon as it is there; `progress` gets the seconds up to which all is
+    transcribed, and the file's length where it is known. Raises AudioCorrupt, UnsupportedFormat, AudioTooLarge,
+    EngineUnavailable.
+    """
+    key = new_id("upload")
+
+    async def ask(speech: Speech) -> Hypothesis:
+        async with state.file_calls:
+            return await state.pool.transcribe(key, speech)
+
+    try:
+        transcript = await transcribe(
+            file.file,
+            ask,
+            Vad(state.vad).push,
+            limiter=state.files,
+            longest=state.pool.longest,
+            longest_s=state.limits.max_upload_s,
+            language=language,
+            prompt=prompt,
+            publish=publish,
+            progress=progress,
+        )
+    except EngineError as error:
+        log.warning("%s: %s", key, error)
+        fault = EngineUnavailable("the engine could not transcribe this; the server's log tells why")
+        fault.retryable = error.retryable
+        raise fault from error
+    log.info("%s: done, %.1f s of audio", key, transcript.duration)
+    return transcript
+
+
+# -- taking it in --------------------------------------------------------------------------------------------------
+
+
+def at_the_door(request: Request) -> None:
+    """Before any of the body. Raises Draining, and what Auth.check does."""
+    state = service(request)
+    if state.draining:
+        raise Draining(STOPPED)
+    state.auth.check(credential(request))
+
+
+@contextmanager
+def admitted(state: Service) -> Iterator[None]:
+    """One of the uploads under way. Raises Overloaded."""
+    if state.uploads >= state.limits.max_uploads:
+        raise Overloaded(f"{state.limits.max_uploads} files are being transcribed", retry_after_s=5)
+    state.uploads += 1
+    try:
+        yield
+    finally:
+        state.uploads -= 1
+
+
+@asynccontextmanager
+async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
+    """The multipart form, its file on disk until the block ends. Raises RequestInvalid, and what `bounded` does."""
+    limited = bounded(request, most)
+    try:
+        form = await limited.form(max_files=1, max_fields=FIELDS)
+    except HTTPException as error:
+        raise RequestInvalid(str(error.detail)) from None
+    try:
+        yield form
+    finally:
+        with anyio.CancelScope(shield=True):
+            await limited.close()
+
+
+class TooMuch(AudioTooLarge):
+    """The body of a request is too long, and most of it has not been read."""
+
+
+def bounded(request: Request, most: int) -> Request:
+    """The same request, whose body ends with TooMuch as soon as it is too long, whatever its headers say.
+
+    Where nothing comes for long it ends with IdleTimeout.
+    """
+    too_large = TooMuch(f"expected a file of at most {most} bytes", param="file")
+    limit = most + OVERHEAD
+    declared: Any = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    came = 0
+
+    async def receive() -> Message:
+        nonlocal came
+        with anyio.move_on_after(BODY_S) as waited:
+            message = await request.receive()
+        if waited.cancelled_caught:
+            raise IdleTimeout(f"nothing of the file came for {BODY_S:g} s", param="file")
+        came += len(message.get("body", b""))
+        if came > limit:
+            raise too_large
+        return message
+
+    return Request(request.scope, receive)
+
+
+class Refusal(Response):
+    """Says so at once, and then takes in what is still being sent: a connection cut too early loses the answer."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def keep_open(message: Message) -> None:
+            more = {"more_body": True} if message["type"] == "http.response.body" else {}
+            await send({**message, **more})
+
+        await self._answer(scope, receive, keep_open)
+        with anyio.move_on_after(LINGER_S):
+            while (await receive()).get("more_body"):
+                pass
+        await send({"type": "http.response.body", "body": b""})
+
+
+# -- watching meanwhile --------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Runs `work` during the block and to its end; what either raises ends both."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+@asynccontextmanager
+async def unless(watch: Callable[[], Awaitable[NoReturn]]) -> AsyncIterator[None]:
+    """The block, cut short by what `watch` raises."""
+    over = anyio.CancelScope()
+
+    async def watching() -> None:
+        with over:
+            await watch()
+
+    async with beside(watching):
+        yield
+        over.cancel()
+
+
+async def disconnect(request: Request) -> NoReturn:
+    """After the body: raises ClientDisconnect when nobody waits for the answer any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect
