@@ -19,7 +19,7 @@ from .engines.base import EngineError, Speech
 from .engines.pool import Pool
 from .errors import Draining, SottoError
 from .meter import Meter
-from .speech.session import Action, Ended, Missing, Publish, Session, Started, Unheard
+from .speech.session import Action, Ended, Missing, Policy, Publish, Session, Started, Unheard
 from .speech.types import Caption, Frame, Mark
 from .speech.utterance import Transcribe
 
@@ -34,6 +34,7 @@ class Command(Enum):
 
     RECORDING = auto()  # a new recorder begins: its header comes next
     FINALIZE = auto()
+    CLEAR = auto()  # what is being said is to be forgotten
     STOP = auto()
 
 
@@ -70,8 +71,24 @@ class Finalized:
     asked: bool
 
 
-Input = bytes | Command
-Output = Caption | Settled | Warning | Started | Ended | Unheard | Passed | Finalized
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What was heard before `time`, in an utterance that had not ended, comes to nothing: it is not ended either."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How the session goes on from here; told back when it does."""
+
+    policy: Policy
+    language: str | None = None
+    prompt: str = ""
+
+
+Input = bytes | Command | Wish
+Output = Caption | Settled | Warning | Started | Ended | Unheard | Passed | Finalized | Cleared | Wish
 
 
 async def caption(
@@ -146,6 +163,10 @@ async def caption(
                     case Gap(at, missing):
                         publish(Warning("audio.gap", f"{missing:.1f} s of audio are missing at {at:.1f} s"))
 
+        def flush() -> None:
+            hear(ingest.flush())
+            meter.heard(session.time, meter.now())
+
         def feed(data: bytes, needs: float) -> list[Heard]:
             ingest.forget(needs)
             return ingest.feed(data)
@@ -164,8 +185,16 @@ async def caption(
                     case Command.RECORDING:
                         hear(ingest.splice())
                     case Command.FINALIZE:
+                        flush()
                         perform(session.finalize())
                         publish(Finalized(session.time, asked=True))
+                    case Command.CLEAR:
+                        flush()
+                        session.clear()
+                        publish(Cleared(session.time))
+                    case Wish(wished, language, prompt):
+                        session.wish(wished, language, prompt)
+                        publish(said)
                     case data:
                         came = meter.now()
                         hear(await to_thread.run_sync(feed, data, session.needs, limiter=cpu))

@@ -155,6 +155,11 @@ class Ingest:
         self._recordings = [*earlier, Recording(origin, Demuxer(self._parse))]
         return self._give()
 
+    def flush(self) -> list[Heard]:
+        """What the resampler holds back; less than a frame still waits. The recording goes on."""
+        self._flush(self._recordings[-1])
+        return self._give()
+
     def finish(self) -> list[Heard]:
         """No more bytes will come: the tail, filled up with silence to a whole frame. Also what a fault held back."""
         self._flush(self._recordings[-1])

@@ -6,6 +6,8 @@ from enum import Enum, auto
 
 from .types import FRAME_S, Frame
 
+HYSTERESIS = 0.15  # of the probability: a wavering voice crosses one threshold, and not both
+
 
 class Edge(Enum):
     NONE = auto()
@@ -30,13 +32,17 @@ class Endpointer:
     """
 
     on: float = 0.5
-    off: float = 0.35
+    off: float = 0.5 - HYSTERESIS
     voiced_to_open: float = 0.2  # seconds: a cough or a click is shorter
     pause: float = 0.15  # seconds
     onset: float = 0.0
     voice_end: float = 0.0  # end of the latest voiced frame
     voiced: float = 0.0  # seconds voiced since the onset
     state: State = State.SILENCE
+
+    def listen(self, threshold: float) -> None:
+        """Voice begins at this probability, and ends a little below."""
+        self.on, self.off = threshold, max(0.0, threshold - HYSTERESIS)
 
     def push(self, frame: Frame, hang: Callable[[], float]) -> Edge:
         end = frame.time + FRAME_S

@@ -73,6 +73,7 @@ class Unheard:
     """The utterance has no final: the engine has no text for it. Comes in the order of finals."""
 
     utterance: int
+    missing: bool = False  # though somebody spoke: the engine gave up, or said what cannot be
 
 
 Action = Transcribe | Publish | Missing | Started | Ended | Unheard
@@ -82,6 +83,7 @@ Action = Transcribe | Publish | Missing | Started | Ended | Unheard
 class Policy:
     """When to ask and when to end; seconds."""
 
+    threshold: float = 0.5  # probability from which on a frame is speech
     partials: bool = True
     partial_interval: float = 1.0
     partials_in_air: int = 1
@@ -113,6 +115,7 @@ class Session:
         self.sent = mark.sent  # seconds given to engines
         self.finals = mark.finals
         self._endpointer = Endpointer()
+        self._endpointer.listen(policy.threshold)
         self._floor = mark.time  # audio before this belongs to an utterance that has ended …
         self._cut_floor = mark.time if mark.cut else None  # … by a cut that another session made
         self._loudness: deque[tuple[float, float]] = deque(maxlen=round(CUT_WITHIN / FRAME_S))
@@ -124,6 +127,7 @@ class Session:
         self._recognised: tuple[str, float] = ("", 0.0)  # a language and the voiced seconds in a row that were in it
         self._wish = prompt
         self._said = mark.said
+        self._cleared = mark.utterance  # what was said in utterances before this one is nobody's context
         self._read: list[Piece] = []  # the latest pieces of the utterances that are final
         self._timed = False  # the engine gives word times
 
@@ -205,6 +209,19 @@ class Session:
 
     stall = finalize  # audio stopped coming: for the reader that is a silence like any other
     finish = finalize  # and at the end of the stream
+
+    def clear(self) -> None:
+        """Forget what is being said, as if it had not been heard. What has ended keeps its final, but is no context."""
+        self._current, self._floor = None, self.time
+        self._endpointer.state = State.SILENCE
+        self._said, self._cleared = "", self._number
+        self._read.clear()
+
+    def wish(self, policy: Policy, language: str | None, prompt: str) -> None:
+        """From now on the client wishes this."""
+        self.policy, self.language, self._wish = policy, language, prompt
+        self._endpointer.listen(policy.threshold)
+        self._recognised = ("", 0.0)
 
     def leave(self) -> list[Action]:
         """Somebody else goes on with this stream: what can be settled without breaking a word is to become final."""
@@ -389,6 +406,7 @@ class Session:
         actions: list[Action] = []
         # An engine may well hear nothing in a noise; but that it failed, or said what cannot be, must be told.
         if not utterance.final.text and (answer is None or answer.text) and utterance.voiced >= TOLD:
+            utterance.missing = True
             actions.append(Missing(utterance.onset, utterance.voice_end))
         while self._ending and (done := self._ending[0].final):
             ended = self._ending.popleft()
@@ -396,7 +414,7 @@ class Session:
                 self.finals += 1
                 actions.append(Publish(done, self._mark(ended.end, ended.number + 1, ended.cut_out)))
             else:
-                actions.append(Unheard(ended.number))
+                actions.append(Unheard(ended.number, ended.missing))
         return actions
 
     def _mark(self, time: float, utterance: int, cut: bool = False) -> Mark:
@@ -406,6 +424,8 @@ class Session:
 
     def _remember(self, utterance: Utterance) -> None:
         """What was said helps with what comes next, if it is certain."""
+        if utterance.number < self._cleared:
+            return
         if not utterance.is_read:
             self._read.clear()
             return

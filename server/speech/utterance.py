@@ -62,6 +62,7 @@ class Utterance:
     early_answer: Hypothesis | None = None  # … and its answer
     awaited: Transcribe | None = None  # the request whose answer will complete the final
     final: Caption | None = None  # decided; its turn to be published may come later
+    missing: bool = False  # somebody spoke, and there is no text for it
 
     def covers(self, request: Transcribe | None) -> bool:
         """Whether the request holds everything that was said in the open piece."""

@@ -177,6 +177,13 @@ def test_what_was_said_before_a_second_header_is_cut_as_it_was_recorded(ingest: 
         assert likeness(play(clip), sound(heard), clip.start)[0] > 0.95
 
 
+def test_flushed_all_that_came_was_heard_but_for_less_than_a_frame_and_the_time_line_goes_on(ingest: Open) -> None:
+    stream, frame = ingest(parse=raw.parse("pcm_s16le", 24_000, 1), suffix=".s16le"), 2 * round(FRAME_S * 24_000)
+    held = stream.feed(bytes(20 * frame))
+    assert len(held) < 20 == len(held + (rest := stream.flush()))
+    assert len(frames(held + rest + stream.feed(bytes(20 * frame)) + stream.finish())) == 40
+
+
 def test_a_recorder_that_never_sends_does_not_hide_the_one_before(ingest: Open) -> None:
     stream = ingest()
     stream.feed(wav(sweep(2.01)))

@@ -95,6 +95,45 @@ def test_an_utterance_without_a_text_is_told_to_have_none_and_in_its_turn():
     assert edges(actions) == [(Unheard, 2)]
 
 
+def test_an_utterance_whose_text_is_missing_says_so():
+    story = Story(Session, partials=False)
+    story.say(1.5)
+    [final] = asked(story.session.finish())
+    assert story.session.failed(final)[-1] == Unheard(1, missing=True)
+
+
+def test_what_is_cleared_is_never_ended_never_shown_and_no_part_of_what_comes():
+    story = Story(Session)
+    [request] = asked(story.say(0.7))
+    story.session.clear()
+    assert story.answer(request, "cleared") == []
+    actions = story.silence(1.0) + story.say(1.0) + story.silence(1.0)
+    assert edges(actions) == [(Started, 2), (Ended, 2)]
+    assert all(later.start >= 0.7 - FRAME_S for later in asked(actions))
+
+
+def test_what_ended_before_a_clear_has_its_final_but_is_no_prompt():
+    story = Story()
+    early = asked(story.say(1.0) + story.silence(1.0), Kind.EARLY)[-1]
+    story.session.clear()
+    assert shown(story.answer(early, "Hello.")) == [("Hello.", "", True)]
+    assert all(request.prompt == "" for request in asked(story.say(1.0)))
+
+
+def test_a_wish_counts_from_the_next_request_on():
+    story = Story()
+    story.say(1.0)
+    story.session.wish(Policy(endpoint=2.0), "de", "Sotto")
+    requests = asked(story.silence(1.0))
+    assert {(r.kind, r.language, r.prompt) for r in requests} == {(Kind.EARLY, "de", "Sotto")}
+    assert not [a for a in story.silence(0.9) if isinstance(a, Ended)]
+
+
+def test_a_higher_threshold_hears_no_soft_voice():
+    assert Story(Session, threshold=0.8).say(2.0, speech=0.7) == []
+    assert edges(Story(Session, threshold=0.6).say(2.0, speech=0.7)) == [(Started, 1)]
+
+
 def test_silence_asks_nothing():
     assert Story().silence(60) == []
 
