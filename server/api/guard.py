@@ -1,13 +1,15 @@
 """Who may talk to the server: the Origin of a browser is checked before anything else, and pages get a strict policy.
 
 A browser sends the user's requests for any page that asks it to, even to a server on loopback, so a foreign page is
-turned away by its Origin. Programs send none, and pass.
+turned away by its Origin. Programs send none, and pass. A page of a site that is allowed may read the answers, which
+its browser has to be told (CORS, in the Fetch standard).
 """
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import OriginForbidden
@@ -17,8 +19,10 @@ POLICY = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "microphone=(self)",
     "Referrer-Policy": "no-referrer",
+    "Vary": "Origin",  # an answer kept for one site must not be given to a page of another
     "X-Content-Type-Options": "nosniff",
 }
+PREFLIGHT_S = 7200  # the longest that Chromium remembers
 
 
 class Guard:
@@ -45,10 +49,12 @@ class Guard:
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
-                for name, value in POLICY.items():
+                for name, value in {**POLICY, **_readable(origin)}.items():
                     answer.setdefault(name, value)
             await send(message)
 
+        if origin and scope["type"] == "http" and (preflight := _preflight(scope["method"], headers)):
+            return await preflight(scope, receive, send_with_policy)
         await self._app(scope, receive, send_with_policy)
 
     def _may(self, origin: str, host: str) -> bool:
@@ -62,6 +68,25 @@ class Guard:
             and netloc == host.lower()
             and (not self._loopback or is_loopback(urlsplit(f"//{host}").hostname or ""))
         )
+
+
+def _readable(origin: str | None) -> dict[str, str]:
+    """What lets a page of this origin read an answer."""
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After"} if origin else {}
+
+
+def _preflight(method: str, headers: Headers) -> Response | None:
+    """The answer to a browser that asks whether a page may, before it does; None if it does not ask.
+
+    It asks already because the page wants to know how much of a file is sent. Who is allowed here, is allowed all.
+    """
+    wish = headers.get("access-control-request-method")
+    if method != "OPTIONS" or wish is None:
+        return None
+    allowed = {"Access-Control-Allow-Methods": wish, "Access-Control-Max-Age": str(PREFLIGHT_S)}
+    if names := headers.get("access-control-request-headers"):
+        allowed["Access-Control-Allow-Headers"] = names
+    return Response(status_code=204, headers=allowed)
 
 
 def _netloc(origin: str) -> str:

@@ -34,6 +34,26 @@ async def test_a_foreign_page_is_turned_away_from_everything(method, path):
     assert "access-control-allow-origin" not in answer.headers
 
 
+async def test_a_page_of_an_allowed_site_may_read_every_answer():
+    site_of = {"origin": "https://talks.example"}
+    async with serving(allowed_origins="https://talks.example") as site:
+        for method, path in [("GET", "/readyz"), ("GET", "/static/captions/client.js"), ("POST", "/api/transcribe")]:
+            answer = await site.client.request(method, path, headers=site_of)
+            assert answer.headers["access-control-allow-origin"] == "https://talks.example"
+            assert answer.headers["vary"] == "Origin"
+
+
+async def test_a_browser_that_asks_first_is_told_that_the_allowed_site_may():
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    async with serving(allowed_origins="https://talks.example") as site:
+        yes = await site.client.options("/api/transcribe", headers={"origin": "https://talks.example", **asks})
+        no = await site.client.options("/api/transcribe", headers={"origin": "https://evil.example", **asks})
+    assert yes.status_code == 204 and no.status_code == 403
+    told = {name: yes.headers[f"access-control-allow-{name}"] for name in ("origin", "methods", "headers")}
+    assert told == {"origin": "https://talks.example", "methods": "POST", "headers": "authorization"}
+    assert not [name for name in no.headers if name.startswith("access-control")]
+
+
 async def test_a_star_allows_every_page():
     async with serving(allowed_origins="*") as site:
         answer = await site.client.get("/healthz", headers={"origin": "https://any.example"})

@@ -8,10 +8,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 from browser import STEP_MS, chromium, spoken_wav
 from process import running_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
@@ -19,6 +23,15 @@ LIBRARY = Path(__file__).parents[2] / "static" / "captions"
 PAGE = """<!doctype html><link rel="icon" href="data:">
 <button id="start">Start</button><button id="stop">Stop</button><pre id="captions"></pre>
 <script type="module">{program}</script>"""
+ONLY_POST = """
+delete window.WebSocket;
+const { start } = MediaRecorder.prototype;
+MediaRecorder.prototype.start = function (timeslice) {
+  window.recorded = 0;
+  this.addEventListener("dataavailable", () => (window.recorded += 1));
+  start.call(this, timeslice);
+};
+"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -39,26 +52,47 @@ def site(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_six_lines_put_captions_on_another_site(tmp_path: Path) -> None:
+@contextmanager
+def another_site(folder: Path, imported: str, init: str = "") -> "Iterator[Page]":
+    """Yields the README's page on a site of its own; whatever the browser complains about fails the test.
+
+    The library is imported from `imported`; {server} in it is the address of the captions server.
+    """
     (program,) = re.findall(r"^```js\n(.*?)^```", (LIBRARY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(program.splitlines()) == 6
-    shutil.copytree(LIBRARY, tmp_path / "site" / "captions")
+    shutil.copytree(LIBRARY, folder / "captions")
     with (
-        site(tmp_path / "site") as origin,
+        site(folder) as origin,
         running_server(SOTTO_ENGINE="moonshine", SOTTO_ALLOWED_ORIGINS=origin) as server,
-        chromium(spoken_wav(tmp_path)) as browser,
+        chromium(spoken_wav(folder)) as browser,
     ):
         program = program.replace("https://captions.example.com", server)
-        (tmp_path / "site" / "index.html").write_text(PAGE.format(program=program))
+        program = program.replace("./captions/", imported.format(server=server))
+        (folder / "index.html").write_text(PAGE.format(program=program))
         page = browser.new_page()
         page.set_default_timeout(STEP_MS)
         complaints: list[str] = []
         page.on("console", lambda line: complaints.append(line.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        if init:
+            page.add_init_script(init)
         page.goto(origin)
+        yield page
+    assert complaints == []
+
+
+def test_six_lines_put_captions_on_another_site(tmp_path: Path) -> None:
+    with another_site(tmp_path, "./captions/") as page:
         page.click("#start")
         expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
         page.click("#stop")
         expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True)
-    assert complaints == []
+
+
+def test_another_site_may_import_the_library_from_the_server_and_post_to_it(tmp_path: Path) -> None:
+    with another_site(tmp_path, "{server}/static/captions/", init=ONLY_POST) as page:
+        page.click("#start")
+        page.wait_for_function("window.recorded > 30")  # all of it: 9 s
+        page.click("#stop")
+        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
