@@ -46,7 +46,7 @@ $(TSC): tests/package-lock.json
 	@npm ci --prefix tests --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-bench: $(READY) ## measure the server at real-time pace, beside its targets: about 15 minutes
+bench: $(READY) ## measure the server at real-time pace, beside its targets: about 20 minutes
 	$(BIN)/python -m bench $(ARGS)
 
 format: $(READY) ## put the code in form

@@ -1,13 +1,20 @@
-"""`python -m bench [accuracy|latency|cost|faults|capacity …] [--runs 3] [--quick] [--url http://…]`."""
+"""`python -m bench [accuracy|latency|cost|faults|capacity|chaos …] [--runs 3] [--quick] [--url http://…]`."""
 
 import argparse
 import asyncio
 import time
 from pathlib import Path
 
-from . import accuracy, capacity, cost, faults, latency, report, rig
+from . import accuracy, capacity, chaos, cost, faults, latency, report, rig
 
-PARTS = {"latency": latency, "accuracy": accuracy, "cost": cost, "faults": faults, "capacity": capacity}
+PARTS = {
+    "latency": latency,
+    "accuracy": accuracy,
+    "cost": cost,
+    "faults": faults,
+    "capacity": capacity,
+    "chaos": chaos,
+}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,16 +37,7 @@ class Process:
 
     async def __aenter__(self) -> Self:
         async with _starting:
-            self._process = await asyncio.to_thread(self._start)
-            begin = time.perf_counter()
-            while not await asyncio.to_thread(_answers, f"{self.url}/readyz"):
-                if self._process.poll() is not None or time.perf_counter() - begin > READY_S:
-                    said = self.log.read_text()[-2000:]
-                    await self.stop()
-                    raise RuntimeError(f"{self._command[2]} did not get ready: {said}")
-                await asyncio.sleep(0.02)
-            self.ready_s = time.perf_counter() - begin
-        self._seen = psutil.Process(self._process.pid)
+            await self._begin()
         return self
 
     async def __aexit__(
@@ -53,6 +45,24 @@ class Process:
     ) -> None:
         await self.stop()
         self._folder.cleanup()
+
+    async def restart(self, how: signal.Signals) -> None:
+        """End the process with this signal, start it anew on its port at once, and wait until it is ready."""
+        self._process.send_signal(how)
+        await asyncio.to_thread(self._process.wait, 2 * STOP_S)
+        await self._begin()
+
+    async def _begin(self) -> None:
+        begin = time.perf_counter()
+        self._process = await asyncio.to_thread(self._start)
+        while not await asyncio.to_thread(_answers, f"{self.url}/readyz"):
+            if self._process.poll() is not None or time.perf_counter() - begin > READY_S:
+                said = self.log.read_text()[-2000:]
+                await self.stop()
+                raise RuntimeError(f"{self._command[2]} did not get ready: {said}")
+            await asyncio.sleep(0.02)
+        self.ready_s = time.perf_counter() - begin
+        self._seen = psutil.Process(self._process.pid)
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:

@@ -43,12 +43,19 @@ def bench(*, runs: int, quick: bool, url: str | None, recording: Path | None = N
         said = speech(quick)
         chunks = record(said)
     with tempfile.TemporaryDirectory(prefix="sotto-bench-") as root:
-        folder, packets = Path(root) / "sound", Path(root) / "packets"
-        for each in (folder, packets):
-            each.mkdir()
-            said.write(each)
-        (packets / "speech.webm").write_bytes(b"".join(chunk.data for chunk in chunks))
-        yield Bench(said, chunks, folder, packets, runs, quick, url)
+        yield prepare(said, chunks, Path(root), runs, quick, url)
+
+
+def prepare(
+    said: Speech, chunks: list[Chunk], root: Path, runs: int = 1, quick: bool = True, url: str | None = None
+) -> Bench:
+    """Write the speech into folders of `root`, for the upstreams."""
+    folder, packets = root / "sound", root / "packets"
+    for each in (folder, packets):
+        each.mkdir()
+        said.write(each)
+    (packets / "speech.webm").write_bytes(b"".join(chunk.data for chunk in chunks))
+    return Bench(said, chunks, folder, packets, runs, quick, url)
 
 
 @asynccontextmanager
@@ -71,17 +78,21 @@ class Remote:
 @asynccontextmanager
 async def remote(folder: Path, *manners: str, **settings: str) -> AsyncIterator[Remote]:
     """A server with an oracle behind it; `manners` are options of bench.upstream."""
-    port, other = _port(), _port()
+    async with upstream(folder, int(_port()), *manners) as behind, node(behind, **settings) as server:
+        yield Remote(server, behind)
+
+
+def node(upstream: Process, **settings: str) -> Process:
+    """A server that asks this upstream."""
+    port = _port()
     env = {
         "OPENAI_API_KEY": "bench",
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{other}/v1",
+        "OPENAI_BASE_URL": f"{upstream.url}/v1",
         "WHISPER_MODEL": "whisper-1",
         "SOTTO_ENGINE": "openai",
         "SOTTO_PORT": port,
     }
-    async with upstream(folder, int(other), *manners) as behind:
-        async with Process("server", env=env | settings, port=int(port)) as server:
-            yield Remote(server, behind)
+    return Process("server", env=env | settings, port=int(port))
 
 
 def upstream(folder: Path, port: int, *manners: str) -> Process:

@@ -1,8 +1,11 @@
 // @ts-check
 /** When to knock again after the line broke. */
 
-// Pauses of 0, 0.3, 1.2, 2.7, 4.8, 7, 7 … seconds: at once after a hiccup, patient with a dead server.
-const STEP_S = 0.3;
+// At once after a hiccup; then often while a server that was started anew comes up, which takes a second or two; then
+// in growing pauses, patient with a dead one.
+const SOON_S = 0.25;
+const SOON = 8; // tries
+const GROWTH = 1.5;
 const LONGEST_S = 7;
 const JITTER = 0.2; // of the pause, either way: clients that were cut off together do not come back together
 const GIVE_UP_MS = 10 * 60_000; // as long as the server's tickets and our ring last
@@ -18,7 +21,9 @@ export function passes(code) {
 
 /** @param {number} attempt from 0 @param {number} random 0 to 1 @returns {number} seconds */
 export function pause(attempt, random) {
-  return Math.min(LONGEST_S, STEP_S * attempt ** 2) * (1 + JITTER * (2 * random - 1));
+  if (attempt === 0) return 0;
+  const grown = SOON_S * GROWTH ** Math.max(0, attempt - SOON);
+  return Math.min(LONGEST_S, grown) * (1 + JITTER * (2 * random - 1));
 }
 
 export class Comeback {
