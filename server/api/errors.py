@@ -1,7 +1,8 @@
-"""Map the error tree to HTTP, once."""
+"""Map the error tree to HTTP, once, and in the shape of the protocol that a path belongs to."""
 
 import logging
 import secrets
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,6 +11,9 @@ from starlette.exceptions import HTTPException
 
 from ..errors import RequestInvalid, SottoError
 from .messages import error_object
+
+OPENAI = ("/v1/audio", "/v1/models", "/v1/realtime")  # what is below these speaks OpenAI's protocol
+RETRY_S = 1.0  # when to come back to a server that did not say
 
 log = logging.getLogger("sotto")
 
@@ -22,36 +26,57 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def response(fault: SottoError, status: int | None = None) -> JSONResponse:
-    """The error object with its status."""
-    headers = {} if fault.retry_after_s is None else {"Retry-After": str(round(fault.retry_after_s))}
+def response(fault: SottoError, status: int | None = None, *, path: str = "") -> JSONResponse:
+    """The error object with its status; `path` is that of the request."""
+    request_id = new_request_id()
+    headers = {"X-Request-ID": request_id}
+    wait = fault.retry_after_s
     if fault.status == 401:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: a 401 has one
-    body = {"error": error_object(fault, new_request_id())}
-    return JSONResponse(body, status or fault.status, headers)
+    if path.startswith(OPENAI):
+        error = openai_error(fault)
+        again = fault.retryable and fault.status != 401  # they would show the same token
+        headers["X-Should-Retry"] = str(again).lower()  # OpenAI's libraries repeat every 5xx unless told not to
+        if again and wait is None:
+            wait = RETRY_S
+    else:
+        error = error_object(fault, request_id)
+    if wait is not None:
+        headers["Retry-After"] = str(round(wait))
+    return JSONResponse({"error": error}, status or fault.status, headers)
+
+
+def openai_error(fault: SottoError) -> dict[str, Any]:
+    """As OpenAI's API tells it: always these four keys. The code is ours."""
+    kind = "server_error" if fault.status >= 500 else "invalid_request_error"
+    if fault.status == 429:
+        kind = "rate_limit_error"
+    return {"message": fault.message, "type": kind, "param": fault.param, "code": fault.code}
 
 
 def new_request_id() -> str:
     return f"r_{secrets.token_urlsafe(9)}"
 
 
-async def _sotto(_request: Request, fault: Exception) -> JSONResponse:
+async def _sotto(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, SottoError)
-    return response(fault)
+    return response(fault, path=request.url.path)
 
 
-async def _http(_request: Request, fault: Exception) -> JSONResponse:
+async def _http(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, HTTPException)
-    return response(RequestInvalid(str(fault.detail)), fault.status_code)
+    answer = response(RequestInvalid(str(fault.detail)), fault.status_code, path=request.url.path)
+    answer.headers.update(fault.headers or {})
+    return answer
 
 
-async def _validation(_request: Request, fault: Exception) -> JSONResponse:
+async def _validation(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, RequestValidationError)
     first = fault.errors()[0]
     param = str(first["loc"][-1])
-    return response(RequestInvalid(f"{param}: {first['msg']}", param=param))
+    return response(RequestInvalid(f"{param}: {first['msg']}", param=param), path=request.url.path)
 
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:
     log.error("%s %s failed: %s", request.method, request.url.path, type(fault).__name__)  # uvicorn adds the traceback
-    return response(SottoError("something went wrong here; the log tells more"))
+    return response(SottoError("something went wrong here; the log tells more"), path=request.url.path)

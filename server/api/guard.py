@@ -39,9 +39,8 @@ class Guard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin and not self._may(origin.rstrip("/"), headers.get("host", "")):
-            refusal = response(
-                OriginForbidden(f"pages of {origin[:100]} may not use this server; SOTTO_ALLOWED_ORIGINS")
-            )
+            fault = OriginForbidden(f"pages of {origin[:100]} may not use this server; SOTTO_ALLOWED_ORIGINS")
+            refusal = response(fault, path=scope["path"])
             if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
                 return await send({"type": "websocket.close", "code": OriginForbidden.close})
             return await refusal(scope, receive, send)
