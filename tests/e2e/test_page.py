@@ -198,6 +198,7 @@ def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visi
     ack = '"recording":0,"bytes":0,"header":0,"ticket":"t_1"'
     final = '{"type":"final","offset":1,"utterance":1,"start":0,"end":1,"text":"It was.","words":[]}'
     routes: list[WebSocketRoute] = []
+    down = True
 
     def server(route: "WebSocketRoute") -> None:
         def said(message: str | bytes) -> None:
@@ -207,7 +208,7 @@ def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visi
                 route.send(final)
 
         routes.append(route)
-        if 1 < len(routes) < 5:
+        if len(routes) > 1 and down:
             route.close(code=1012)
             return
         route.on_message(said)
@@ -224,10 +225,11 @@ def test_while_the_line_is_down_the_page_says_so_and_then_catches_up(visit: Visi
     expect(page.locator("#state")).to_have_text("Still recording")
     expect(page.locator("#clock")).to_have_text("2 s waiting")
     expect(page.locator("#notice")).to_contain_text("the captions will catch up")
+    down = False
     wait_for_state(page, "listening")
     expect(page.locator("#finals")).to_have_text("It was.")
     expect(page.locator("#notice")).to_be_hidden()
-    assert len(routes) == 5
+    assert len(routes) > 3
 
 
 def engine_is(**about: object) -> "Callable[[Page], None]":
