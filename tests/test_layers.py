@@ -26,6 +26,7 @@ MAY = {
     "engines": {"speech", "audio", "errors"},
     "rooms": {"speech", "errors"},
     "batch": {"speech", "audio", "engines", "errors"},
+    "push": {"speech"},
     "tickets": {"speech", "audio", "errors"},
     "metrics": {"engines"},
     "meter": {"speech", "metrics"},
