@@ -11,10 +11,9 @@ import anyio
 import pytest
 from api.conftest import RECORDINGS, STOP, process, serving
 from api.test_live import every_fault
-from browsers.chromium import STEP_MS, chromium
+from browser import STEP_MS, chromium, spoken_wav
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from pydantic import BaseModel
-from spoken import spoken_wav
 from starlette.routing import Mount
 
 from server.api import batch, messages

@@ -9,10 +9,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ..errors import RequestInvalid, SottoError
+from ..errors import AudioCorrupt, RequestInvalid, SottoError, UnsupportedFormat
 from .messages import error_object
 
 OPENAI = ("/v1/audio", "/v1/models", "/v1/realtime")  # what is below these speaks OpenAI's protocol
+DEEPGRAM = ("/v1/listen", "/v1/auth")
+DEEPGRAM_CODES = {  # `err_code` by status, as Deepgram writes it
+    400: "Bad Request",
+    401: "INVALID_AUTH",
+    413: "PAYLOAD_TOO_LARGE",
+    429: "TOO_MANY_REQUESTS",
+    503: "SERVICE_UNAVAILABLE",
+}
 RETRY_S = 1.0  # when to come back to a server that did not say
 
 log = logging.getLogger("sotto")
@@ -30,20 +38,26 @@ def response(fault: SottoError, status: int | None = None, *, path: str = "") ->
     """The error object with its status; `path` is that of the request."""
     request_id = new_request_id()
     headers = {"X-Request-ID": request_id}
-    wait = fault.retry_after_s
+    wait, status = fault.retry_after_s, status or fault.status
+    body: dict[str, Any]
     if fault.status == 401:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: a 401 has one
     if path.startswith(OPENAI):
-        error = openai_error(fault)
+        body = {"error": openai_error(fault)}
         again = fault.retryable and fault.status != 401  # they would show the same token
         headers["X-Should-Retry"] = str(again).lower()  # OpenAI's libraries repeat every 5xx unless told not to
         if again and wait is None:
             wait = RETRY_S
+    elif path.startswith(DEEPGRAM):
+        status = 400 if isinstance(fault, UnsupportedFormat | AudioCorrupt) else status
+        code = DEEPGRAM_CODES.get(status, fault.code)
+        body = {"err_code": code, "err_msg": fault.message, "request_id": request_id}
+        headers["dg-error"] = _printable(fault.message)  # of a refused upgrade many clients show only headers
     else:
-        error = error_object(fault, request_id)
+        body = {"error": error_object(fault, request_id)}
     if wait is not None:
         headers["Retry-After"] = str(round(wait))
-    return JSONResponse({"error": error}, status or fault.status, headers)
+    return JSONResponse(body, status, headers)
 
 
 def openai_error(fault: SottoError) -> dict[str, Any]:
@@ -52,6 +66,11 @@ def openai_error(fault: SottoError) -> dict[str, Any]:
     if fault.status == 429:
         kind = "rate_limit_error"
     return {"message": fault.message, "type": kind, "param": fault.param, "code": fault.code}
+
+
+def _printable(text: str) -> str:
+    """What a header may hold."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
 def new_request_id() -> str:

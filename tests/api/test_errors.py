@@ -28,6 +28,17 @@ async def test_also_what_is_no_route_below_openais_is_told_in_its_shape(method, 
     assert set(error) == {"message", "type", "param", "code"} and error["type"] == "invalid_request_error"
 
 
+async def test_below_deepgrams_it_is_told_in_theirs():
+    async with serving() as site:
+        for path in ("/v1/listen/nothing", "/v1/auth/nothing"):
+            assert set((await site.client.get(path)).json()) == {"err_code", "err_msg", "request_id"}
+
+
+def test_a_header_has_no_character_that_breaks_it():
+    answer = response(RequestInvalid("„a\r\nb“"), path="/v1/listen")
+    assert answer.headers["dg-error"] == "?a??b?" and json.loads(answer.body)["err_msg"] == "„a\r\nb“"
+
+
 async def test_elsewhere_it_is_our_own():
     async with serving() as site:
         for answer in (await site.client.get("/nothing"), await site.client.get("/api/transcribe")):

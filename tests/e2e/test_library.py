@@ -11,9 +11,8 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
-from browsers.chromium import STEP_MS, chromium
+from browser import STEP_MS, chromium, spoken_wav
 from process import running_server
-from spoken import spoken_wav
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
