@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-TSC    := tests/node_modules/.bin/tsc
+NODE_MODULES := tests/node_modules/.package-lock.json
 COMPILE := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
            --generate-hashes --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
@@ -28,6 +28,8 @@ test: $(READY) ## every test; ends with what was skipped and why
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
 		|| echo "No chromium here and no right to install it: the browser tests will skip."
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_MODULES); \
+		else echo "No npm here: OpenAI's library for Node is not tried."; fi
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.js; \
 		else echo "No node here: the browser library's own tests do not run."; fi
 	$(BIN)/python -m pytest $(ARGS)
@@ -39,10 +41,10 @@ check: $(READY) ## lint, format and types
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory types; \
 		else echo "No npm here: the types of what runs in browsers are not checked."; fi
 
-types: $(TSC) ## the types that the JavaScript's comments tell
-	$(TSC) --project tests/tsconfig.json
+types: $(NODE_MODULES) ## the types that the JavaScript's comments tell
+	tests/node_modules/.bin/tsc --project tests/tsconfig.json
 
-$(TSC): tests/package-lock.json
+$(NODE_MODULES): tests/package-lock.json
 	@npm ci --prefix tests --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 

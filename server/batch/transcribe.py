@@ -22,13 +22,15 @@ LONGEST_PIECE_S = 300.0  # also where an engine takes more: it bounds memory (10
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What was said in one piece, in seconds of the file; `words` is empty where the engine gives no word times."""
+    """What was said in one piece, in seconds of the file; what the engine does not tell is empty or None."""
 
     start: float
     end: float
     text: str
     words: tuple[Word, ...] = ()
     language: str | None = None
+    logprob: float | None = None  # as in Hypothesis
+    no_speech: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ async def transcribe(
             answer = await ask(Speech(piece.start, piece.end, piece, language=language, prompt=hint))
             # In a thread: looking for loops in five minutes of words takes a tenth of a second.
             if not await to_thread.run_sync(suspicion, answer, piece.voiced, limiter=limiter):
-                return [Segment(piece.start, piece.end, answer.text.strip(), answer.words, answer.language)]
+                text, scores = answer.text.strip(), (answer.logprob, answer.no_speech)
+                return [Segment(piece.start, piece.end, text, answer.words, answer.language, *scores)]
         if piece.end - piece.start <= SHORT_S:
             before = unlooped(answer)  # what was said before an engine fell into a loop
             return [Segment(piece.start, piece.end, before.text, language=before.language)] if before else []
