@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from tempfile import SpooledTemporaryFile
 from typing import Any, NoReturn, Protocol
 
 import anyio
@@ -27,6 +28,7 @@ from .service import STOPPED, Service, new_id, service
 BODY_S = 30.0  # seconds in which some of a body must come
 LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, before its connection is cut
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
+IN_MEMORY = 1_048_576  # bytes of a file; a larger one is on disk
 FIELDS = 100  # of the form, besides the file
 
 log = logging.getLogger("sotto")
@@ -39,6 +41,7 @@ class Tell(Protocol):
 
 
 Answer = Callable[[FormData, Service, Tell], Awaitable[Response | None]]
+Take = Callable[[Request, int], AbstractAsyncContextManager[FormData]]
 
 
 def told(fault: SottoError) -> str:
@@ -47,7 +50,7 @@ def told(fault: SottoError) -> str:
 
 
 class Upload(Response):
-    """The response of a route for whole files: takes the form in, and sends what `answer` makes of it.
+    """The response of a route for whole files: takes the form in by `take`, and sends what `answer` makes of it.
 
     `answer` is given the form, the service, and `tell`; it returns a response, or None after it has told all in
     events. What it raises becomes a response by `refuse`, or an event by `broke` once something was told. It is
@@ -59,9 +62,10 @@ class Upload(Response):
         answer: Answer,
         refuse: Callable[[SottoError], Response] = response,
         broke: Callable[[SottoError], str] = told,
+        take: Take | None = None,
     ) -> None:
         super().__init__()
-        self._make, self._refuse, self._broke = answer, refuse, broke
+        self._make, self._refuse, self._broke, self._take = answer, refuse, broke, take or form_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -95,7 +99,7 @@ class Upload(Response):
     async def _made(self, request: Request, tell: Tell) -> Response | None:
         state = service(request)
         with admitted(state):
-            async with unless(state.stopped), form_of(request, state.limits.max_upload_bytes) as form:
+            async with unless(state.stopped), self._take(request, state.limits.max_upload_bytes) as form:
                 async with unless(partial(disconnect, request)):
                     return await self._make(form, state, tell)
 
@@ -195,6 +199,17 @@ async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
     finally:
         with anyio.CancelScope(shield=True):
             await limited.close()
+
+
+@asynccontextmanager
+async def body_of(request: Request, most: int) -> AsyncIterator[FormData]:
+    """The body as the file of a form without other fields. Raises what `bounded` does."""
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as kept:
+        file = UploadFile(kept)  # type: ignore[arg-type]  # it has all that a BinaryIO has, but not its name
+        async for chunk in bounded(request, most).stream():
+            await file.write(chunk)
+        await file.seek(0)
+        yield FormData([("file", file)])
 
 
 class TooMuch(AudioTooLarge):

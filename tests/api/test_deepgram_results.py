@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from starlette.datastructures import QueryParams
 
-from server.api.deepgram.options import read
+from server.api.deepgram.options import FileOptions, LiveOptions, read
 from server.api.deepgram.results import Results
 from server.api.deepgram.words import alternative, spread
 from server.audio.packet import Place
@@ -18,6 +18,10 @@ from server.tickets import Samples
 ALL = "interim_results=true&vad_events=true&utterance_end_ms=1000"
 
 
+def live(query: str) -> LiveOptions:
+    return read(QueryParams(query), LiveOptions)
+
+
 def partial(utterance: int, start: float, end: float, text: str) -> Caption:
     return Caption(utterance, start, end, text, 0, False)
 
@@ -27,7 +31,7 @@ def final(utterance: int, start: float, end: float, text: str, *words: Word, lan
 
 
 def told(*story: Output, query: str = ALL) -> list[dict]:
-    results = Results(read(QueryParams(query)), {"request_id": "r"})
+    results = Results(live(query), {"request_id": "r"})
     return [message for one in story for message in results.tell(one)]
 
 
@@ -203,17 +207,17 @@ def test_the_language_is_told_to_who_speaks_several():
 
 @pytest.mark.parametrize("said, meant", [("true", True), ("True", True), ("1", True), ("False", False), ("", False)])
 def test_switches_are_understood_as_each_sdk_writes_them(said, meant):
-    assert read(QueryParams(f"interim_results={said}")).interim_results is meant
+    assert live(f"interim_results={said}").interim_results is meant
 
 
 @pytest.mark.parametrize("said, ms", [("300", 300), ("false", 0), ("False", 0), ("0", 0), ("true", None), ("", None)])
 def test_endpointing_is_a_time_or_a_switch(said, ms):
-    assert read(QueryParams(f"endpointing={said}")).endpointing == ms
+    assert live(f"endpointing={said}").endpointing == ms
 
 
 def test_terms_become_the_prompt_but_for_those_not_wanted():
     query = "keyterm=Sotto&keyterm=Media Recorder&keywords=snuffle:2.5&keywords=um:-10&keywords=a:b"
-    assert read(QueryParams(query)).prompt == "Sotto, Media Recorder, snuffle, a:b"
+    assert live(query).prompt == "Sotto, Media Recorder, snuffle, a:b"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +231,7 @@ def test_terms_become_the_prompt_but_for_those_not_wanted():
     ],
 )
 def test_raw_sound_is_told_by_its_encoding(query, samples):
-    assert read(QueryParams(query)).samples == samples
+    assert live(query).samples == samples
 
 
 WRONG = {
@@ -247,10 +251,17 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("query", ["callback=http://h/", "redact=true", "multichannel=true", "utterances=perhaps"])
+def test_of_a_file_too(query):
+    with pytest.raises(RequestInvalid) as refused:
+        read(QueryParams(query), FileOptions)
+    assert refused.value.param == query.split("=")[0]
+
+
 @pytest.mark.parametrize("query", WRONG, ids=lambda query: query[:40])
 def test_what_cannot_be_done_is_refused(query):
     with pytest.raises(RequestInvalid) as refused:
-        _ = read(QueryParams(query)).samples
+        _ = live(query).samples
     assert refused.value.param == WRONG[query] and "\n" not in refused.value.message
 
 
@@ -259,4 +270,4 @@ def test_what_plugins_send_by_default_is_taken():
     livekit += "&vad_events=true&sample_rate=16000&channels=1&endpointing=25&filler_words=true&profanity_filter=false"
     pipecat = "detect_entities=false&diarize=false&multichannel=false&channels=1&encoding=linear16&sample_rate=16000"
     for query in (livekit + "&numerals=false&mip_opt_out=false&language=en-US", pipecat + "&redact=false"):
-        assert read(QueryParams(query)).samples == Samples("pcm_s16le", 16000, 1)
+        assert live(query).samples == Samples("pcm_s16le", 16000, 1)

@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter
 
-from . import grant, live
+from . import files, grant, live
 
 router = APIRouter()
 router.include_router(live.router)
+router.include_router(files.router)
 router.include_router(grant.router)

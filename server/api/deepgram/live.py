@@ -19,7 +19,7 @@ from ..line import Line, Refusal
 from ..service import Service, service
 from . import errors
 from .about import About
-from .options import Options, read
+from .options import LiveOptions, read
 from .results import Results
 
 router = APIRouter()
@@ -63,7 +63,7 @@ class Listener(Line):
     def __init__(self, socket: WebSocket, service: Service) -> None:
         super().__init__(socket, service)
         self.about = About(service.pool.engine.name)
-        self._options = Options()
+        self._options = LiveOptions()
         self._results = Results(self._options, {})
         self._sum = sha256()  # of all bytes that came
 
@@ -78,10 +78,10 @@ class Listener(Line):
 
     def greet(self) -> None:
         self.service.auth.check(credential(self.socket))
-        self._options = options = read(self.socket.query_params)
+        self._options = options = read(self.socket.query_params, LiveOptions)
         self._results = Results(options, self.about.of_result())
         self.ticket = replace(
-            self.ticket, mark=Mark(language=self.service.language(options.wish)), prompt=options.prompt,
+            self.ticket, mark=Mark(language=self.service.language(options.language)), prompt=options.prompt,
             interim=options.interim_results, audio=options.samples,
         )  # fmt: skip
         if options.endpointing:

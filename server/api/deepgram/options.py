@@ -1,7 +1,7 @@
 """What a Deepgram client wishes, in its query: what has an effect here. docs/clients.md tells what has none."""
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from starlette.datastructures import QueryParams
@@ -13,36 +13,19 @@ from ...tickets import Samples
 ENCODINGS = {"linear16": "pcm_s16le", "linear32": "pcm_f32le", "mulaw": "pcm_mulaw", "alaw": "pcm_alaw"}
 CONTAINED = ("opus", "ogg-opus")  # said of recordings in a container, which tells by itself what it is
 PROMPT = 2000  # characters, as in our own protocol
-DEFAULT = "true"  # of endpointing: what the server is set to
+MIXED = "this server mixes all channels into one"
 
 
-class Options(BaseModel):
+class Common(BaseModel):
     """Checked; whatever is not here is passed over."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     language: str | None = Field(None, max_length=35)
-    detect_language: bool = False
-    interim_results: bool = False
-    endpointing: float | None = Field(None, ge=0, le=60_000)  # ms; 0: no result is told to end an utterance
-    utterance_end_ms: float | None = Field(None, gt=0, le=60_000)
-    vad_events: bool = False
     keyterm: list[str] = []
     keywords: list[str] = []
-    encoding: str | None = None
-    sample_rate: int | None = None
-    channels: int = Field(1, ge=1, le=raw.CHANNELS_MAX)
-    multichannel: bool = False
-    utterances: bool = False
-    paragraphs: bool = False
     callback: str | None = None
     redact: list[str] = []
-
-    @field_validator("endpointing", mode="before")
-    @classmethod
-    def _switch(cls, value: str) -> str | None:
-        """Milliseconds, or a switch."""
-        return {DEFAULT: None, "false": "0"}.get(value.lower(), value)
 
     @field_validator("callback", "redact")
     @classmethod
@@ -52,12 +35,44 @@ class Options(BaseModel):
             raise ValueError(f"this server has no {info.field_name}")
         return value
 
+    @property
+    def prompt(self) -> str:
+        """The terms to expect."""
+        return ", ".join([*self.keyterm, *_boosted(self.keywords)])
+
+
+class FileOptions(Common):
+    """Of POST /v1/listen."""
+
+    detect_language: bool = False
+    multichannel: bool = False
+    utterances: bool = False
+
     @field_validator("multichannel")
     @classmethod
-    def _mixed(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and (info.data.get("channels"), bool(info.data.get("encoding"))) != (1, True):
-            raise ValueError("this server mixes all channels into one")
+    def _mixed(cls, value: bool) -> bool:
+        if value:
+            raise ValueError(MIXED)
         return value
+
+
+class LiveOptions(Common):
+    """Of WS /v1/listen."""
+
+    interim_results: bool = False
+    endpointing: float | None = Field(None, ge=0, le=60_000)  # ms; 0: no result is told to end an utterance
+    utterance_end_ms: float | None = Field(None, gt=0, le=60_000)
+    vad_events: bool = False
+    encoding: str | None = None
+    sample_rate: int | None = None
+    channels: int = Field(1, ge=1, le=raw.CHANNELS_MAX)
+    multichannel: bool = False
+
+    @field_validator("endpointing", mode="before")
+    @classmethod
+    def _switch(cls, value: str) -> str | None:
+        """Milliseconds, or a switch; `true` is what the server is set to."""
+        return {"true": None, "false": "0"}.get(value.lower(), value)
 
     @field_validator("encoding")
     @classmethod
@@ -66,15 +81,12 @@ class Options(BaseModel):
             raise ValueError(f"expected {', '.join(ENCODINGS)}, or none for WebM, MP4, Ogg and WAV, got {value[:40]}")
         return value
 
-    @property
-    def wish(self) -> str | None:
-        """The language; None and `multi` leave it to the engine."""
-        return None if self.detect_language else self.language
-
-    @property
-    def prompt(self) -> str:
-        """The terms to expect."""
-        return ", ".join([*self.keyterm, *_boosted(self.keywords)])
+    @field_validator("multichannel")
+    @classmethod
+    def _mixed(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not (info.data.get("encoding") and info.data.get("channels") == 1):
+            raise ValueError(MIXED)
+        return value
 
     @property
     def samples(self) -> Samples | None:
@@ -88,10 +100,13 @@ class Options(BaseModel):
         return samples
 
 
-def read(query: QueryParams) -> Options:
+Options = TypeVar("Options", bound=Common)
+
+
+def read(query: QueryParams, model: type[Options]) -> Options:
     """Raises RequestInvalid."""
     try:
-        options = Options.model_validate(dict(_values(query)))
+        options = model.model_validate(dict(_values(query, model)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         param = str(first["loc"][0])
@@ -102,10 +117,10 @@ def read(query: QueryParams) -> Options:
     return options
 
 
-def _values(query: QueryParams) -> Iterable[tuple[str, Any]]:
-    for name, field in Options.model_fields.items():
+def _values(query: QueryParams, model: type[Common]) -> Iterable[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
         if values := [value for value in query.getlist(name) if value]:
-            yield name, values if list[str] in (field.annotation, *get_args(field.annotation)) else values[-1]
+            yield name, values if field.annotation == list[str] else values[-1]
 
 
 def _boosted(keywords: list[str]) -> Iterable[str]:

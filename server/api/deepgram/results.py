@@ -12,7 +12,7 @@ from typing import Any
 from ...live import Finalized, Output, Passed, Settled
 from ...speech.session import Ended, Started, Unheard
 from ...speech.types import Caption
-from .options import Options
+from .options import LiveOptions
 from .words import alternative
 
 QUIET_S = 1.0  # seconds; a shorter silence belongs to the result that follows
@@ -34,7 +34,7 @@ class Span:
 class Results:
     """What a client is told of a session, in order; `about` is the metadata of each result."""
 
-    def __init__(self, options: Options, about: Message) -> None:
+    def __init__(self, options: LiveOptions, about: Message) -> None:
         self._options = options
         self._about = about
         self._gap_s = options.utterance_end_ms and options.utterance_end_ms / 1000
