@@ -77,10 +77,19 @@ def test_only_the_edge_knows_the_web_framework_and_the_settings(path):
         assert ".settings" not in imports(path)
 
 
-def test_engines_that_are_not_chosen_are_not_imported():
+def loaded_by(script: str) -> set[str]:
     import subprocess
     import sys
 
-    script = "import server.app, sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert not {"faster_whisper", "ctranslate2", "moonshine_voice", "openai", "torch"} & set(loaded.stdout.split())
+    script = f"import sys; {script}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(ran.stdout.split())
+
+
+def test_engines_that_are_not_chosen_are_not_imported():
+    loaded = loaded_by("import server.app")
+    assert not {"faster_whisper", "ctranslate2", "moonshine_voice", "openai", "torch"} & loaded
+
+
+def test_the_start_does_not_wait_for_the_sdk_of_openai():
+    assert "openai" not in loaded_by("import server.app, server.engines.openai")

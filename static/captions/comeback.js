@@ -3,13 +3,13 @@
 
 // At once after a hiccup; then often while a server that was started anew comes up, which takes a second or two; then
 // in growing pauses, patient with a dead one.
-const SOON_S = 0.25;
-const SOON = 8; // tries
+const SOON_S = 0.2;
+const SOON = 15; // tries
 const GROWTH = 1.5;
 const LONGEST_S = 7;
 const JITTER = 0.2; // of the pause, either way: clients that were cut off together do not come back together
 const GIVE_UP_MS = 10 * 60_000; // as long as the server's tickets and our ring last
-const STEADY_MS = 5_000; // a line that held so long was a good one; a shorter one was part of the same trouble
+const STEADY_MS = 2_000; // a line that held so long was a good one; a shorter one was part of the same trouble
 
 /** Of the registered codes (RFC 6455, 7.4): going away, broken, internal error, restart, try again later. */
 const PASSING = new Set([1001, 1006, 1011, 1012, 1013]);
