@@ -29,7 +29,7 @@ test: $(READY) ## every test; ends with what was skipped and why
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
 		|| echo "No chromium here and no right to install it: the browser tests will skip."
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_MODULES); \
-		else echo "No npm here: OpenAI's library for Node is not tried."; fi
+		else echo "No npm here: other services' libraries for Node are not tried."; fi
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.js; \
 		else echo "No node here: the browser library's own tests do not run."; fi
 	$(BIN)/python -m pytest $(ARGS)
