@@ -73,7 +73,7 @@ def run(settings: Settings) -> None:
     gc.disable()  # nothing of what is loaded is garbage, and looking for it takes a tenth of the start
     import uvicorn  # a second of imports that neither --help nor a refusal has to wait for
 
-    from .app import create_app, make_engine
+    from .app import create_app, limits, make_engine
     from .engines.base import EngineError
     from .shutdown import Server
 
@@ -91,7 +91,7 @@ def run(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         ws="websockets-sansio",
-        ws_max_size=8 * settings.max_message_bytes,  # the server's own, smaller limit can say why
+        ws_max_size=limits(settings).max_frame_bytes,
         ws_per_message_deflate=False,  # audio does not deflate, and a compressor costs 300 kB a socket
         ws_ping_timeout=settings.idle_s + 20,  # who is silent is told so first; this is for who sends and never reads
         timeout_graceful_shutdown=1,  # everybody had time to finish before

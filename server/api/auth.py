@@ -75,6 +75,12 @@ def subprotocol(connection: HTTPConnection) -> str | None:
     return next((protocol for protocol in _offered(connection) if protocol.lower() in (*SCHEMES, "realtime")), None)
 
 
+def blind(connection: HTTPConnection) -> bool:
+    """A browser cannot read why an upgrade is refused. Programs say no Origin and offer no subprotocol."""
+    readable = "websocket.http.response" in connection.scope.get("extensions", {})
+    return not readable or "origin" in connection.headers or bool(_offered(connection))
+
+
 def _offered(connection: HTTPConnection) -> list[str]:
     return [protocol.strip() for protocol in connection.scope.get("subprotocols", [])]
 

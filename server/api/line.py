@@ -62,6 +62,8 @@ class Line(ABC):
         self.service = service
         self.policy = service.policy
         self.ticket = Ticket(id := new_id("s"), id, 1, Place(), Mark(), 0.0)  # what the session is, and how it stands
+        self.idle_s = service.limits.idle_s  # a protocol may know better, here and below
+        self.max_message_bytes = service.limits.max_message_bytes
         self.inbox = Inbox(service.limits.max_backlog_bytes)
         self.outbox = Outbox()
         self.hold: Hold | None = None
@@ -76,7 +78,10 @@ class Line(ABC):
 
     @abstractmethod
     def greet(self) -> None:
-        """The client is let in: `ticket` and `policy` are what it wishes from now on. Raises SottoError."""
+        """The client is let in: `ticket` and `policy` are what it wishes from now on. Raises SottoError.
+
+        Comes twice where the client has knocked.
+        """
 
     @abstractmethod
     async def take(self, said: bytes | str) -> None:
@@ -103,6 +108,15 @@ class Line(ABC):
         raise Gone
 
     # -- the life of a line ------------------------------------------------------------------------------------
+
+    def knock(self) -> SottoError | None:
+        """What forbids this session before it begins; where a program could read it as the answer to its upgrade."""
+        try:
+            self.service.admit()
+            self.greet()
+        except SottoError as fault:
+            return fault
+        return None
 
     @property
     def id(self) -> str:
@@ -194,7 +208,7 @@ class Line(ABC):
 
     async def _receive(self) -> None:
         """Drain the socket for ever; what is wrong with it is told to the session in its turn."""
-        idle_s = self.service.limits.idle_s
+        idle_s = self.idle_s
         try:
             while True:
                 with anyio.fail_after(idle_s):
@@ -212,7 +226,7 @@ class Line(ABC):
 
     async def _take(self, data: bytes | None, text: str | None) -> None:
         said = data if text is None else text
-        most = self.service.limits.max_message_bytes
+        most = self.max_message_bytes
         if said and len(said) > most:
             raise AudioTooLarge(f"a message has at most {most} bytes, this one has {len(said)}")
         if said or text is not None:

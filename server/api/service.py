@@ -38,6 +38,11 @@ class Limits:
     resume_s: float
     resume_grace_s: float
 
+    @property
+    def max_frame_bytes(self) -> int:
+        """What a socket takes at all. The smaller limit of a message can say why it is one."""
+        return 8 * self.max_message_bytes
+
 
 @dataclass(slots=True)
 class Service:

@@ -13,7 +13,7 @@ from ...errors import SottoError
 from ...live import Command, Output, Warning
 from ...speech.session import Session
 from ...speech.types import Mark
-from ..auth import credential, subprotocol
+from ..auth import blind, credential, subprotocol
 from ..errors import response
 from ..line import Line, Refusal
 from ..service import Service, service
@@ -43,12 +43,6 @@ async def listen(socket: WebSocket) -> None:
         listener.close()
 
 
-def blind(socket: WebSocket) -> bool:
-    """A browser cannot read why an upgrade is refused. Programs say no Origin and no subprotocol."""
-    readable = "websocket.http.response" in socket.scope.get("extensions", {})
-    return not readable or "origin" in socket.headers or bool(socket.scope.get("subprotocols"))
-
-
 class Control(BaseModel):
     """A message of the client; what else is in it is passed over."""
 
@@ -66,15 +60,6 @@ class Listener(Line):
         self._options = LiveOptions()
         self._results = Results(self._options, {})
         self._sum = sha256()  # of all bytes that came
-
-    def knock(self) -> SottoError | None:
-        """What forbids this session from the beginning."""
-        try:
-            self.greet()
-            self.service.admit()
-        except SottoError as fault:
-            return fault
-        return None
 
     def greet(self) -> None:
         self.service.auth.check(credential(self.socket))
