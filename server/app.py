@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from .api import batch, deepgram, errors, health, live, openai_rest, tokens
+from .api import batch, deepgram, errors, health, live, openai_rest, realtime, tokens
 from .api.auth import Auth
 from .api.guard import Guard
 from .api.service import Limits, Service
@@ -56,7 +56,7 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
 
     app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-    for part in (live, batch, deepgram, openai_rest, tokens, health):
+    for part in (live, batch, deepgram, openai_rest, realtime, tokens, health):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_api_route("/", index, include_in_schema=False)

@@ -80,6 +80,19 @@ def join(texts: Sequence[str]) -> str:
     return joined
 
 
+def beyond(told: str, text: str) -> str | None:
+    """What a text goes on to say after the words that were told; None where it says others. Punctuation may differ."""
+    keys = [key for match in PIECE.finditer(told) if (key := normalise(match[0]))]
+    words = [match for match in PIECE.finditer(text) if normalise(match[0])]
+    if [normalise(match[0]) for match in words[: len(keys)]] != keys:
+        return None
+    if not keys:
+        return text
+    last = words[len(keys) - 1]
+    ends_bare = told[-1].isalnum()  # then what follows the word in the text is new
+    return text[last.start() + len(TRAIL.sub("", last[0])) if ends_bare else last.end() :]
+
+
 def _with_times(tokens: list[Token], words: Sequence[Word]) -> list[Token]:
     pieces: list[tuple[str, float, float]] = []
     for word in words:

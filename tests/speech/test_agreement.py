@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.speech.agreement import Draft, tokenise, write
+from server.speech.agreement import Draft, beyond, tokenise, write
 from server.speech.types import Hypothesis, Word
 
 
@@ -130,3 +130,20 @@ def test_a_window_that_begins_nobody_knows_where_doubles_nothing_even_where_spee
     assert made.text == "it was the spring of hope it was the winter of despair"
     made.update(Hypothesis("it was the winter of despair we had"), 6, end=8.0, exact=False)
     assert made.text == "it was the spring of hope it was the winter of despair we had"
+
+
+@pytest.mark.parametrize(
+    "told, text, more",
+    [
+        ("", "Hello.", "Hello."),
+        ("Hello wor", "Hello world", None),
+        ("hello world", "Hello, world. How", ". How"),
+        ("Hello world.", "Hello, world, how", " how"),
+        ("Hello world", "Hello", None),
+        ("Hello", "Hello", ""),
+        ("well -", "Well — yes", " — yes"),
+        ("你好", "你好，世界", "，世界"),
+    ],
+)
+def test_what_a_text_says_beyond_the_words_that_were_told(told, text, more):
+    assert beyond(told, text) == more
