@@ -1,12 +1,19 @@
 """Captions become items: one for each turn the server finds, or for each commit."""
 
+from collections import deque
+from contextlib import suppress
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.api.realtime.items import Empty, Items
 from server.audio.packet import Place
 from server.live import Cleared, Finalized, Passed, Settled
-from server.speech.session import Ended, Started, Unheard
-from server.speech.types import Caption, Mark
+from server.speech.session import Ended, Policy, Publish, Session, Started, Unheard
+from server.speech.types import FRAME_S, Caption, Frame, Hypothesis, Mark
+from server.speech.utterance import Transcribe
 
 
 def partial(utterance, text, stable):
@@ -195,3 +202,68 @@ def test_when_the_server_begins_to_find_turns_what_was_not_committed_goes_with_t
     items.detects = True
     events = tell(items, Started(2, 2.0), Ended(2, 3.0), final(2, "Two."))
     assert events[-1]["transcript"] == "One. Two."
+
+
+class Talk:
+    """A session and its items, and a client and an engine that do what they like."""
+
+    def __init__(self, detects):
+        self.session, self.items = Session(Policy()), Items(detects, lead=0.5)
+        self.requests, self.events, self.frames = deque(), [], 0
+
+    def perform(self, actions):
+        for action in actions:
+            match action:
+                case Transcribe():
+                    self.requests.append(action)
+                case Publish(caption, mark):
+                    self.events += self.items.tell(Settled(mark, Place(), caption) if mark else caption)
+                case Started() | Ended() | Unheard():
+                    self.events += self.items.tell(action)
+
+    def hear(self, frames, speech):
+        for _ in range(frames):
+            self.perform(self.session.hear(Frame(self.frames * FRAME_S, np.full(512, 0.1, np.float32), speech)))
+            self.frames += 1
+        self.perform(self.session.pulse())
+        self.events += self.items.tell(Passed(self.session.time))
+
+    def do(self, what):
+        match what:
+            case "speak":
+                self.hear(20, 1.0)
+            case "pause":
+                self.hear(20, 0.0)
+            case "commit":
+                self.perform(self.session.finalize())
+                with suppress(Empty):
+                    self.events += self.items.commit(self.session.time)
+            case "clear":
+                self.session.clear()
+                self.events += self.items.tell(Cleared(self.session.time))
+            case "turn over":
+                self.items.detects = not self.items.detects
+            case "answer" | "fail" if self.requests:
+                request = self.requests.popleft()
+                text = Hypothesis(f"One {'two ' * round(request.end - request.start)}three")
+                failed = what == "fail"
+                self.perform(self.session.failed(request) if failed else self.session.hypothesis(request, text))
+
+    def of(self, *ends):
+        return [event for event in self.events if event["type"].endswith(ends)]
+
+
+@given(st.lists(st.sampled_from(["speak", "pause", "commit", "clear", "turn over", "answer", "fail"])), st.booleans())
+def test_whatever_happens_what_is_committed_ends_once_and_in_order_and_nothing_else_does(deeds, detects):
+    talk = Talk(detects)
+    for deed in [*deeds, "pause", "commit"]:
+        talk.do(deed)
+    while talk.requests:
+        talk.do("answer")
+    committed = talk.of(".committed")
+    items = [event["item_id"] for event in committed]
+    assert [event["previous_item_id"] for event in committed] == [None, *items][: len(items)]
+    assert [event["item_id"] for event in talk.of(".completed", ".failed")] == items == list(dict.fromkeys(items))
+    for ended in talk.of(".completed"):
+        told = [event["item_id"] for event in talk.events[talk.events.index(ended) + 1 :] if "delta" in event]
+        assert ended["item_id"] not in told
