@@ -326,11 +326,11 @@ def test_a_server_that_falls_silent_is_come_back_to_and_tells_the_last_words(vis
     speak_and_stop(page)
     page.clock.run_for(25_000)
     assert len(connections[0]) == 1
-    page.clock.run_for(10_000)
+    page.clock.run_for(2_000)
     page.clock.resume()
     wait_for_state(page, "done")
     assert len(connections[0]) == 2
-    assert word_error_rate(page) <= FEW_ERRORS
+    expect(page.locator("#finals")).to_contain_text("best of times", ignore_case=True)
 
 
 def test_who_stops_waiting_keeps_the_words_and_may_send_the_recording(visit: Visit) -> None:
