@@ -146,7 +146,7 @@ def main() -> None:
     begin = time.monotonic()
     with rig.bench(runs=1, quick=False, url=None) as it:
         asyncio.run(run(it, args.kills, args.sessions, args.seed))
-        report.write(it)
+        report.write(it, "chaos")
         print(f"\n{report.machine()}\n{time.monotonic() - begin:.0f} s in all\n\n{report.table(it)}")
 
 

@@ -43,14 +43,14 @@ def machine() -> str:
     )
 
 
-def write(it: Bench, folder: Path = HERE) -> None:
-    """results.json, results.md and results.svg."""
+def write(it: Bench, name: str = "results") -> None:
+    """<name>.json, <name>.md and, where there is something to plot, <name>.svg."""
     clean = {key: value if math.isfinite(value) else None for key, value in sorted(it.results.items())}
-    (folder / "results.json").write_text(json.dumps({"machine": machine(), "results": clean}, indent=1) + "\n")
+    (HERE / f"{name}.json").write_text(json.dumps({"machine": machine(), "results": clean}, indent=1) + "\n")
     said = f"{it.speech.seconds:.0f} s of speech, {len(it.speech.words)} words, median of {it.runs} runs."
-    (folder / "results.md").write_text(f"# Measured\n\n{machine()}\n{said}\n\n{table(it)}\n")
+    (HERE / f"{name}.md").write_text(f"# Measured\n\n{machine()}\n{said}\n\n{table(it)}\n")
     if it.curves:
-        (folder / "results.svg").write_text(plot(it))
+        (HERE / f"{name}.svg").write_text(plot(it))
 
 
 def plot(it: Bench) -> str:

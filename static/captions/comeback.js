@@ -5,7 +5,7 @@
 // in growing pauses, patient with a dead one.
 const SOON_S = 0.2;
 const SOON = 15; // tries
-const GROWTH = 1.5;
+const GROWTH = 1.25;
 const LONGEST_S = 7;
 const JITTER = 0.2; // of the pause, either way: clients that were cut off together do not come back together
 const GIVE_UP_MS = 10 * 60_000; // as long as the server's tickets and our ring last
