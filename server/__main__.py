@@ -1,4 +1,4 @@
-"""`sotto`, or `python -m server`: start the server."""
+"""`sotto`, or `python -m server`: start the server, or talk to one."""
 
 import asyncio
 import gc
@@ -7,26 +7,27 @@ import os
 import signal
 import sys
 import tempfile
-from argparse import ArgumentParser
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from . import __version__
+from .cli import commands
 from .settings import Settings, unknown_variables, variable
 from .workdir import workdir
 
 
 def main() -> None:
+    """The server, or a client of one."""
+    arguments = commands.parse()
+    if arguments.command in (None, "serve"):
+        start()
+    else:
+        commands.run(arguments)
+
+
+def start() -> None:
     """Read the settings, say in one sentence each what is wrong with them, or serve until told to stop."""
-    parser = ArgumentParser(
-        "sotto",
-        description="Realtime captions over WebSocket: open the address it prints in a browser, and speak.",
-        epilog="Settings come from the environment and from .env in this folder; .env.example lists them.",
-    )
-    parser.add_argument("--version", action="version", version=f"sotto {__version__}")
-    parser.parse_args()
     settings = read_settings()
     logging.config.dictConfig(log_config(settings.log_level))
     serve(settings)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SOTTO_"
 ENV_FILE = Path(".env")
+CLIENTS = {"SOTTO_SERVER", "SOTTO_TOKEN"}  # of `sotto transcribe` and `sotto live`, who may share the environment
 
 Seconds = Annotated[float, Field(gt=0)]
 EngineName = Literal["moonshine", "openai", "whisper"]
@@ -176,7 +177,7 @@ def variable(field: str) -> str:
 
 def unknown_variables(env_file: Path = ENV_FILE) -> list[str]:
     """A sentence for each SOTTO_ variable, of the environment or the file, that is no setting: a typing error."""
-    known = {variable(field) for field in Settings.model_fields}
+    known = {variable(field) for field in Settings.model_fields} | CLIENTS
     named = {name.upper() for name in [*os.environ, *dotenv_values(env_file)]}
     sentences = []
     for name in sorted(name for name in named - known if name.startswith(PREFIX)):

@@ -25,6 +25,7 @@ MAY = {
     "audio": {"speech", "errors"},
     "engines": {"speech", "audio", "errors"},
     "rooms": {"speech", "errors"},
+    "cli": {"speech", "audio", "errors", "__version__"},
     "batch": {"speech", "audio", "engines", "errors"},
     "push": {"speech"},
     "tickets": {"speech", "audio", "errors"},

@@ -205,5 +205,5 @@ def test_the_version_is_that_of_the_package():
 
 
 def test_an_argument_that_does_not_exist_is_told():
-    ended = start("--prot", "9000")
+    ended = start("--prot=9000")
     assert ended.returncode == 2 and "--prot" in ended.stderr

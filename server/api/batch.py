@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 
 from ..batch.transcribe import Transcript
 from ..errors import RequestInvalid
+from ..speech import subtitles
 from . import formats, messages
 from .service import Service
 from .upload import Tell, Upload, file_of, transcribed
@@ -20,8 +21,8 @@ from .upload import Tell, Upload, file_of, transcribed
 JSON = {"json": formats.to_json, "verbose_json": formats.to_verbose_json}
 TEXT: dict[str, Callable[[Transcript], Response]] = {
     "text": lambda t: PlainTextResponse(f"{t.text}\n"),
-    "srt": lambda t: PlainTextResponse(formats.to_srt(t), media_type="application/x-subrip"),
-    "vtt": lambda t: PlainTextResponse(formats.to_vtt(t), media_type="text/vtt"),
+    "srt": lambda t: PlainTextResponse(subtitles.srt(t.segments), media_type="application/x-subrip"),
+    "vtt": lambda t: PlainTextResponse(subtitles.vtt(t.segments), media_type="text/vtt"),
 }
 
 router = APIRouter()
