@@ -23,11 +23,11 @@ $(READY): requirements-dev.lock pyproject.toml
 run: $(READY) ## the server on http://127.0.0.1:8000, with no key
 	@exec $(BIN)/python -m server
 
-# The browser tests need Chromium. Where we may install it we do; elsewhere they skip, and say so.
+# Most browser tests are in Chromium: where we may install it we do. Firefox is used where it is; what is missing skips.
 test: $(READY) ## every test; ends with what was skipped and why
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
-		|| echo "No chromium here and no right to install it: the browser tests will skip."
+		|| echo "No chromium here and no right to install it: its tests will skip."
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_MODULES); \
 		else echo "No npm here: other services' libraries for Node are not tried."; fi
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.js; \

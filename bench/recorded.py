@@ -8,7 +8,9 @@ import numpy as np
 
 from .clip import RATE, SHARED, Samples, Speech, read, two_cities
 from .stream import Chunk
-from .upstream import COARSE, coarse, decode
+from .upstream import decode
+
+COARSE = 2000  # samples per second in which the sound is compared
 
 
 def load(path: Path) -> tuple[Speech, list[Chunk]]:
@@ -38,3 +40,12 @@ def _lag(heard: Samples, clip: Samples) -> float:
     like = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(clip, size)), size)
     best = int(np.argmax(like))
     return (best if best < size // 2 else best - size) / COARSE
+
+
+def coarse(samples: Samples) -> Samples:
+    """Low-passed by a moving average over two new samples, then decimated."""
+    step = RATE // COARSE
+    total = np.concatenate([[0.0], np.cumsum(samples, dtype=np.float64)])
+    starts = np.arange(0, len(samples) // step * step, step)
+    ends = np.minimum(starts + 2 * step, len(samples))
+    return np.asarray((total[ends] - total[starts]) / (2 * step), np.float32)

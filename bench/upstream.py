@@ -23,22 +23,11 @@ import numpy as np
 from aiohttp import web
 
 from .clip import RATE, Samples, Spoken
+from .sound import Sound
 
-COARSE = 2000  # samples per second in which the sound is compared
-LEAST_LIKE = 0.6  # correlation below which it is not from this recording
-SILENT = 1e-4  # loudness (root mean square) of an audio without words
 FAILURES = ("500", "429", "html", "badjson", "empty", "hang", "drip")
 UNSURE = -1.0  # the place of a packet that is in the recording more than once, or not at all
 HEARD = 0.7  # a word is heard when this part of it is in the audio
-
-
-def coarse(samples: Samples) -> Samples:
-    """Low-passed by a moving average over two new samples, then decimated."""
-    step = RATE // COARSE
-    total = np.concatenate([[0.0], np.cumsum(samples, dtype=np.float64)])
-    starts = np.arange(0, len(samples) // step * step, step)
-    ends = np.minimum(starts + 2 * step, len(samples))
-    return np.asarray((total[ends] - total[starts]) / (2 * step), np.float32)
 
 
 def decode(data: bytes) -> Samples:
@@ -61,10 +50,7 @@ class Oracle:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
         words = json.loads((folder / "speech.json").read_text())["words"]
         self._words = [Spoken(w["word"], w["start"], w["end"]) for w in words]
-        self._sound = coarse(samples)
-        self._size = 1 << (2 * len(self._sound)).bit_length()
-        self._spectrum = np.fft.rfft(self._sound, self._size)
-        self._energy = np.concatenate([[0.0], np.cumsum(self._sound.astype(np.float64) ** 2)])
+        self._sound = Sound(samples)
         self._packets: dict[bytes, float] = {}
         if (stream := folder / "speech.webm").is_file():
             for data, at in _packets(stream.read_bytes()):
@@ -77,7 +63,7 @@ class Oracle:
         else:
             samples = decode(data)
             seconds = len(samples) / RATE
-            place = self._by_sound(coarse(samples))
+            place = self._sound.find(samples)
             if place is None:
                 return seconds, []
             begin = place
@@ -91,18 +77,6 @@ class Oracle:
                 first, last = packets[0][1], packets[-1][1]
                 return place - at, (last - first) * len(packets) / max(1, len(packets) - 1)
         return None
-
-    def _by_sound(self, sound: Samples) -> float | None:
-        sound = sound[: len(self._sound) - 1]
-        loudness = float(np.sqrt(np.mean(sound**2))) if len(sound) else 0.0
-        if loudness < SILENT:
-            return None
-        product = np.fft.irfft(self._spectrum * np.conj(np.fft.rfft(sound, self._size)), self._size)
-        places = len(self._sound) - len(sound) + 1
-        energy = np.sqrt(np.maximum(self._energy[len(sound) :] - self._energy[:places], 1e-9))
-        like = product[:places] / (energy * loudness * np.sqrt(len(sound)))
-        best = int(np.argmax(like))
-        return best / COARSE if like[best] > LEAST_LIKE else None
 
 
 def _packets(data: bytes) -> list[tuple[bytes, float]]:

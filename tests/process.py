@@ -1,15 +1,17 @@
-"""The real server as a process of its own, on a free port of loopback; it ends with the block."""
+"""Programs beside the tests, the real server first of all: on free ports of loopback, and each ends with its block."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
+from typing import IO, Any
 
 import pytest
 
@@ -17,37 +19,74 @@ ROOT = Path(__file__).parents[1]
 READY_S = 20.0  # a busy machine loads the embedded engine in this time many times over
 ENDED_S = 10.0
 
+Process = subprocess.Popen[bytes]
+
 
 @contextmanager
 def running_server(**environment: str) -> Iterator[str]:
     """Yields the address of a server that is ready; settings are given as in the environment."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
+    with server_at(port, **environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def server_at(port: int, **environment: str) -> Iterator[Process]:
+    """The same as a process to be killed; after it another one may begin at the port."""
     env = {**os.environ, "SOTTO_HOST": "127.0.0.1", "SOTTO_PORT": str(port), **environment}
-    with tempfile.TemporaryFile("w+b") as log:
-        process = subprocess.Popen([sys.executable, "-m", "server"], cwd=ROOT, env=env, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            if not ready(process, f"{url}/readyz"):
-                log.seek(0)
-                pytest.fail(f"the server did not become ready:\n{log.read().decode(errors='replace')}")
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(ENDED_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with module("server", env=env, at=f"http://127.0.0.1:{port}/readyz") as process:
+        yield process
 
 
-def ready(process: "subprocess.Popen[bytes]", url: str) -> bool:
+@contextmanager
+def module(name: str, *args: str, at: str, **how: Any) -> Iterator[Process]:
+    """`python -m name`, once it answers at this address."""
+    with tempfile.TemporaryFile("w+b") as log, started(sys.executable, "-m", name, *args, log=log, **how) as process:
+        if not ready(process, at):
+            log.seek(0)
+            pytest.fail(f"{name} did not become ready:\n{log.read().decode(errors='replace')}")
+        yield process
+
+
+@contextmanager
+def started(*command: str, log: IO[bytes] | int = subprocess.DEVNULL, **how: Any) -> Iterator[Process]:
+    """A program, which ends with the block together with all that it started itself."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, **how)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDED_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its own group: it is the leader of a session
+        process.wait()
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def ready(process: Process, url: str) -> bool:
     """Wait until this address is answered; False if the process ends or takes too long."""
-    deadline = monotonic() + READY_S
-    while monotonic() < deadline:
+
+    def answers() -> bool:
         with suppress(OSError), urllib.request.urlopen(url, timeout=1):
             return True
+        return False
+
+    return until(process, answers)
+
+
+def until(process: Process, holds: Callable[[], bool]) -> bool:
+    """Wait until this holds; False if the process ends or it takes too long."""
+    deadline = monotonic() + READY_S
+    while monotonic() < deadline:
+        if holds():
+            return True
         with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
+            process.wait(0.05)
             return False
     return False

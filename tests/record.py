@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from browser import CLIP_S, CLIP_TEXT, STEP_MS, chromium, spoken_wav
+from browsers.chromium import STEP_MS, chromium
+from spoken import CLIP_S, CLIP_TEXT, spoken_wav
 
 RECORDINGS = Path(__file__).parent / "recordings"
 KINDS = {

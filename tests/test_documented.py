@@ -11,9 +11,10 @@ import anyio
 import pytest
 from api.conftest import RECORDINGS, STOP, process, serving
 from api.test_live import every_fault
-from browser import STEP_MS, chromium, spoken_wav
+from browsers.chromium import STEP_MS, chromium
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from pydantic import BaseModel
+from spoken import spoken_wav
 from starlette.routing import Mount
 
 from server.api import batch, messages

@@ -11,8 +11,9 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import STEP_MS, chromium, spoken_wav
+from browsers.chromium import STEP_MS, chromium
 from process import running_server
+from spoken import spoken_wav
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import jiwer
 import pytest
-from browser import CLIP_TEXT, STEP_MS, chromium, spoken_wav
+from browsers.chromium import STEP_MS, chromium
 from process import running_server
+from spoken import CLIP_TEXT, spoken_wav
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocketRoute

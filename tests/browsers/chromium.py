@@ -1,19 +1,20 @@
-"""A real Chromium whose microphone plays a WAV file; every step has a time limit, everything ends with the block."""
+"""Chromium, by Playwright; its microphone plays a file. Every step has a time limit, everything ends with the block."""
 
 import shutil
-import wave
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+from .tab import STEP_S, Tab
 
-STEP_MS = 15_000  # longest wait for any one step; a healthy one takes well under a second
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+STEP_MS = STEP_S * 1000
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
     "--no-sandbox",  # containers and CI run as root
@@ -24,11 +25,6 @@ FLAGS = (
     "--disable-sync",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
-)
-
-CLIP_S = 8.5  # in the pause after "foolishness" (8.22 s to 8.80 s)
-CLIP_TEXT = (
-    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness,"
 )
 
 
@@ -59,15 +55,37 @@ def chromium(wav: Path | None, *, microphone: str = "allow", beside: "Browser | 
         yield browser
 
 
-def spoken_wav(folder: Path) -> Path:
-    """The first sentence of the LibriVox reading inside the moonshine-voice wheel, cut in a pause."""
-    spec = find_spec("moonshine_voice")
-    if spec is None or spec.origin is None:
-        pytest.skip("moonshine-voice is not installed")
-    target = folder / "two_cities8.wav"
-    with wave.open(str(Path(spec.origin).parent / "assets" / "two_cities.wav")) as source:
-        parameters, samples = source.getparams(), source.readframes(int(CLIP_S * source.getframerate()))
-    with wave.open(str(target), "wb") as clip:
-        clip.setparams(parameters)
-        clip.writeframes(samples)
-    return target
+class Chromium(Tab):
+    """`voice` is the file that the microphone plays when it is opened."""
+
+    def __init__(self, page: "Page", voice: Path) -> None:
+        self._page = page
+        self._voice = voice
+
+    def open(self, url: str) -> None:
+        self._page.goto(url)
+
+    def click(self, selector: str) -> None:
+        self._page.click(selector)
+
+    def speak(self, wav: Path, press: str) -> None:
+        shutil.copy(wav, self._voice)
+        self.click(press)
+
+    def run(self, expression: str, seconds: float = STEP_S) -> Any:
+        late = f"new Promise((_, late) => setTimeout(() => late('no answer'), {seconds * 1000}))"
+        return self._page.evaluate(f"() => Promise.race([{expression}, {late}])")
+
+    def screenshot(self) -> bytes:
+        return self._page.screenshot()
+
+
+@contextmanager
+def chromium_tab() -> Iterator[Chromium]:
+    """Skips the test where Chromium or Playwright is missing."""
+    with TemporaryDirectory(prefix="sotto-") as folder:
+        voice = Path(folder) / "voice.wav"
+        with chromium(voice) as browser:
+            page = browser.new_page()
+            page.set_default_timeout(STEP_MS)
+            yield Chromium(page, voice)

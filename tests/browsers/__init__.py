@@ -1,0 +1,13 @@
+"""Real browsers behind one small interface (tab.py): each has its own profile, and ends with its block."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from .chromium import chromium_tab
+from .firefox import firefox_tab
+from .tab import Tab
+
+BROWSERS: dict[str, Callable[[], AbstractContextManager[Tab]]] = {
+    "chromium": chromium_tab,
+    "firefox": firefox_tab,
+}

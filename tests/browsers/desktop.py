@@ -1,0 +1,59 @@
+"""A home, a microphone and a loudspeaker for a browser: all only software, and gone with the block."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from process import Process, started, until
+
+from .tab import STEP_S
+
+# What is played into the sink "voice" comes out of the source "microphone".
+MODULES = (
+    "module-null-sink sink_name=speaker",
+    "module-null-sink sink_name=voice rate=48000 channels=1",
+    "module-remap-source source_name=microphone master=voice.monitor remix=no",
+)
+
+
+@dataclass
+class Desktop:
+    """`env` is the environment of what runs here."""
+
+    env: dict[str, str]
+    sound: Process
+    ending: ExitStack
+
+    def say(self, wav: Path) -> None:
+        """Plays a file into the microphone as soon as somebody listens; does not wait for its end."""
+        assert until(self.sound, lambda: bool(self._ask("list", "short", "source-outputs"))), "nobody listens"
+        self.ending.enter_context(started("paplay", "--device=voice", str(wav), env=self.env))
+
+    def _ask(self, *question: str) -> bytes:
+        command = ["pactl", *question]
+        return subprocess.run(command, env=self.env, capture_output=True, timeout=STEP_S).stdout
+
+
+@contextmanager
+def desktop(*, display: bool = False) -> Iterator[Desktop]:
+    """Skips the test where a program for it is missing."""
+    for program in ("pulseaudio", "pactl", "paplay"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    with TemporaryDirectory(prefix="sotto-", ignore_cleanup_errors=True) as home, ExitStack() as ending:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        env |= {"HOME": home, "XDG_RUNTIME_DIR": home, "PULSE_SERVER": f"unix:{home}/sound"}
+        # Nothing here needs a message bus, and what one starts is not ours to end.
+        env["DBUS_SESSION_BUS_ADDRESS"] = "disabled:"
+        modules = (f"module-native-protocol-unix auth-anonymous=1 socket={home}/sound", *MODULES)
+        command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *(f"--load={one}" for one in modules)]
+        sound = ending.enter_context(started(*command, env=env))
+        here = Desktop(env, sound, ending)
+        assert until(sound, lambda: bool(here._ask("info"))), "PulseAudio did not start"
+        yield here
