@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from process import Process, started, until
+from process import started, until
 
 from .tab import STEP_S
 
@@ -27,17 +28,15 @@ class Desktop:
     """`env` is the environment of what runs here."""
 
     env: dict[str, str]
-    sound: Process
     ending: ExitStack
 
     def say(self, wav: Path) -> None:
-        """Plays a file into the microphone as soon as somebody listens; does not wait for its end."""
-        assert until(self.sound, lambda: bool(self._ask("list", "short", "source-outputs"))), "nobody listens"
+        """Plays a file into the microphone; does not wait for its end."""
         self.ending.enter_context(started("paplay", "--device=voice", str(wav), env=self.env))
 
-    def _ask(self, *question: str) -> bytes:
-        command = ["pactl", *question]
-        return subprocess.run(command, env=self.env, capture_output=True, timeout=STEP_S).stdout
+    def noise(self) -> AbstractContextManager[object]:
+        """The microphone hears noise during the block."""
+        return started("pacat", "--device=voice", "/dev/urandom", env=self.env)
 
 
 @contextmanager
@@ -54,6 +53,6 @@ def desktop(*, display: bool = False) -> Iterator[Desktop]:
         modules = (f"module-native-protocol-unix auth-anonymous=1 socket={home}/sound", *MODULES)
         command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *(f"--load={one}" for one in modules)]
         sound = ending.enter_context(started(*command, env=env))
-        here = Desktop(env, sound, ending)
-        assert until(sound, lambda: bool(here._ask("info"))), "PulseAudio did not start"
-        yield here
+        ask = partial(subprocess.run, ["pactl", "info"], env=env, capture_output=True, timeout=STEP_S)
+        assert until(sound, lambda: ask().returncode == 0), "PulseAudio did not start"
+        yield Desktop(env, ending)

@@ -13,6 +13,7 @@ from process import free_port, module, server_at
 
 from bench.clip import Speech, silence, two_cities
 
+LEAD_S = 1.0  # of silence, in which a busy machine opens the microphone
 SAID_S = 20.6  # to the pause behind "the winter of despair"
 CATCH_UP_S = 20.0  # the longest pause between two knocks, and the words that waited
 
@@ -33,7 +34,7 @@ def tab(request: pytest.FixtureRequest) -> Iterator[Tab]:
 
 @pytest.fixture(scope="module")
 def speech() -> Speech:
-    return two_cities().until(SAID_S) + silence(3.0)
+    return silence(LEAD_S) + two_cities().until(SAID_S) + silence(3.0)
 
 
 @pytest.fixture(scope="module")
