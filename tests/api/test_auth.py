@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx_ws import aconnect_ws
 from starlette.requests import HTTPConnection
+from test_documented import routes
 
 from server.api.auth import Auth, credential, subprotocol
 from server.audio.packet import Place
@@ -162,6 +163,14 @@ async def test_a_token_is_as_long_good_as_was_asked_for_within_a_day(site):
 async def test_a_token_does_not_mint_the_next(site):
     token = site.service.auth.mint(60)
     assert (await post(site, "/api/tokens", f"Bearer {token}")).status_code == 401
+
+
+async def test_every_route_of_the_other_protocols_wants_one(site):
+    asked = [route.split(" ") for route in routes(site.app) if " /v1/" in route and not route.startswith("WS")]
+    assert len(asked) > 3
+    for method, path in asked:
+        answer = await site.client.request(method, path)
+        assert answer.status_code == 401, (method, path)
 
 
 async def test_the_page_and_the_health_stay_open(site):
