@@ -121,7 +121,7 @@ def _json(request: urllib.request.Request) -> Any:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
+        with urllib.request.urlopen(url, timeout=READY_S) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from contextlib import suppress
+from socket import socket
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -71,6 +72,10 @@ def serve(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> None:
+    sockets = bind(settings.host, settings.port)
+    if "whisper" not in (settings.chosen_engine, settings.fallback_engine):  # which may have to be downloaded first
+        for each in sockets:
+            each.listen()  # who comes from now on is served in a second
     gc.disable()  # nothing of what is loaded is garbage, and looking for it takes a tenth of the start
     import uvicorn  # a second of imports that neither --help nor a refusal has to wait for
 
@@ -78,7 +83,6 @@ def run(settings: Settings) -> None:
     from .engines.base import EngineError
     from .shutdown import Server
 
-    try_to_listen(settings.host, settings.port)
     try:
         engine = make_engine(settings, settings.chosen_engine)
         fallback = make_engine(settings, settings.fallback_engine) if settings.fallback_engine else None
@@ -99,18 +103,20 @@ def run(settings: Settings) -> None:
     )
     gc.freeze()  # what is loaded stays: looking for garbage in it would stop every session for 40 to 90 ms
     gc.enable()
-    Server(config, app).run()
+    Server(config, app).run(sockets)
 
 
-def try_to_listen(host: str, port: int) -> None:
-    """Refuse an address that is taken before an engine is loaded."""
+def bind(host: str, port: int) -> list[socket]:
+    """Sockets that do not listen yet, but hold the address; or the end of the process, before an engine is loaded."""
 
-    async def listen() -> None:
+    async def make() -> list[socket]:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+        sockets = [each.dup() for each in server.sockets]
         server.close()
+        return sockets
 
     try:
-        asyncio.run(listen())
+        return asyncio.run(make())
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         refuse(f"SOTTO_PORT: cannot listen on port {port} of {host}: {reason}")

@@ -1,6 +1,7 @@
 """uvicorn's server with an end of our own: tell everybody, give them time to finish, then leave whatever happens."""
 
 import asyncio
+import logging
 from socket import socket
 from types import FrameType
 
@@ -12,6 +13,8 @@ from .api.service import Service
 
 GOODBYE_S = 0.5  # seconds after the time to finish is over, for the errors that say so
 END_S = 1.4  # seconds in which uvicorn closes what is open and the engines give back what they hold
+
+log = logging.getLogger("sotto")
 
 
 class Server(uvicorn.Server):
@@ -26,6 +29,13 @@ class Server(uvicorn.Server):
         """The loop is left as it is: closing it would wait for the tasks in which engines still work."""
         loop = (self.config.get_loop_factory() or asyncio.new_event_loop)()
         loop.run_until_complete(self.serve(sockets))
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """uvicorn's own does not tell the address of sockets that it was given."""
+        await super().startup(sockets)
+        if sockets and self.started:
+            host, port = self.config.host, sockets[0].getsockname()[1]
+            log.info("running on http://%s:%d (Press CTRL+C to quit)", f"[{host}]" if ":" in host else host, port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """uvicorn's own raises the signal again at the end, before anything around the server could clean up."""

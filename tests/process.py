@@ -73,7 +73,7 @@ def ready(process: Process, url: str) -> bool:
     """Wait until this address is answered; False if the process ends or takes too long."""
 
     def answers() -> bool:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=1):
+        with suppress(OSError), urllib.request.urlopen(url, timeout=READY_S):
             return True
         return False
 

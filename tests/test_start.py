@@ -1,0 +1,30 @@
+"""The server starts: its address is its own from the first moment, and who comes too early is served."""
+
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from api.conftest import environment
+from process import free_port, started, until
+
+PATIENCE_S = 20.0  # a busy machine needs a tenth of it
+
+
+def test_who_comes_while_the_server_starts_is_served(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    early: list[socket.socket] = []
+
+    def open_before_it_is_ready() -> bool:
+        assert "running on" not in log.read_text()
+        with suppress(ConnectionRefusedError):
+            early.append(socket.create_connection(("127.0.0.1", port), PATIENCE_S))
+        return bool(early)
+
+    env = environment(SOTTO_PORT=str(port), SOTTO_ENGINE="moonshine")
+    with log.open("wb") as stderr, started(sys.executable, "-m", "server", log=stderr, env=env) as process:
+        assert until(process, open_before_it_is_ready)
+        with early[0] as knocking:
+            knocking.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert knocking.recv(15) == b"HTTP/1.1 200 OK"
+        assert f"running on http://127.0.0.1:{port} " in log.read_text()
