@@ -117,7 +117,7 @@ def final(shown: Caption, ticket: Ticket, sealed: str) -> str:
     final: dict[str, Any] = {**_times(shown), "text": shown.text, "words": words, "language": shown.language}
     if shown.degraded:
         final["degraded"] = True
-    return _json(type="final", offset=ticket.mark.finals, **final, ack=_place(ticket) | {"ticket": sealed})
+    return _json(type="final", offset=ticket.mark.finals, **final, ack=_ack(ticket, sealed))
 
 
 def _times(shown: Caption) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _times(shown: Caption) -> dict[str, Any]:
 
 
 def ack(ticket: Ticket, sealed: str) -> str:
-    return _json(type="ack", **_place(ticket), ticket=sealed)
+    return _json(type="ack", **_ack(ticket, sealed))
 
 
 def resumed(ticket: Ticket) -> str:
@@ -136,6 +136,11 @@ def resumed(ticket: Ticket) -> str:
 
 def reconnect(sealed: str) -> str:
     return _json(type="reconnect", reason="draining", ticket=sealed)
+
+
+def _ack(ticket: Ticket, sealed: str) -> dict[str, Any]:
+    spent = {"audio_s": round(ticket.mark.time, 2), "billed_s": round(ticket.mark.sent, 2)}
+    return {**_place(ticket), **spent, "ticket": sealed}
 
 
 def _place(ticket: Ticket) -> dict[str, Any]:

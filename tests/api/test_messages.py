@@ -14,7 +14,7 @@ from server.live import Warning
 from server.speech.types import Caption, Mark, Word
 from server.tickets import Ticket
 
-TICKET = Ticket("s_1", "s_1", 1, Place(1, 48_213, 213, 60.0), Mark(finals=5), 0.0)
+TICKET = Ticket("s_1", "s_1", 1, Place(1, 48_213, 213, 60.0), Mark(60.5, finals=5, sent=92.4), 0.0)
 SAID = {
     '{"type":"start"}': Start(),
     '{"type":"start","language":"de","interim":false}': Start(language="de", interim=False),
@@ -74,7 +74,9 @@ def test_a_partial_and_a_final():
     assert "Grüße." in line and "\n" not in line
     told = json.loads(line)
     assert (told["offset"], told["language"]) == (5, "de") and "degraded" not in told
-    assert told["ack"] == {"recording": 1, "bytes": 48_213, "header": 213, "ticket": "1.a.b"}
+    assert told["ack"] == {
+        "recording": 1, "bytes": 48_213, "header": 213, "audio_s": 60.5, "billed_s": 92.4, "ticket": "1.a.b",
+    }  # fmt: skip
     assert told["words"] == [{"text": "Grüße.", "start": 12.32, "end": 14.2}]
 
 
