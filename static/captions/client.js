@@ -5,13 +5,15 @@
  */
 
 import { Connection } from "./connection.js";
-import { MicrophoneError, Recorder, openMicrophone } from "./recorder.js";
+import { DISPLAY, Recorder, SourceError, openSource } from "./recorder.js";
 import { Recording } from "./recording.js";
 import { EMPTY, reduce } from "./transcript.js";
 import { upload } from "./upload.js";
 import { browser } from "./world.js";
 
 export { UNKNOWN, askEngine } from "./engine.js";
+export { asJson, asSrt, asVtt } from "./formats.js";
+export { DISPLAY } from "./recorder.js";
 export { EMPTY, asText, parts } from "./transcript.js";
 
 /**
@@ -21,6 +23,8 @@ export { EMPTY, asText, parts } from "./transcript.js";
  * @typedef {"idle" | "asking" | "connecting" | "listening" | "offline" | "recording" | "finishing" | "waiting"
  *   | "stranded" | "uploading" | "done" | "trouble"} State
  * @typedef {{code: string, message?: string, param?: string, lag_s?: number}} Notice
+ * The deviceId of a microphone, "" for the browser's choice, DISPLAY for the sound of a tab, or any other sound.
+ * @typedef {MediaStream | string} Source
  */
 
 /** While these last, the microphone is open. */
@@ -30,29 +34,41 @@ export const OPEN = new Set(/** @type {State[]} */ (["connecting", "listening", 
 export const ENDING = new Set(/** @type {State[]} */ (["finishing", "waiting", "stranded"]));
 
 /** While these last, there is nothing to press. */
-export const BUSY = new Set(/** @type {State[]} */ (["asking", "finishing", "uploading"]));
+export const BUSY = new Set(/** @type {State[]} */ (["asking", "finishing"]));
 
 /** While these last, there is something to lose. */
-export const UNDER_WAY = new Set(/** @type {State[]} */ ([...OPEN, ...BUSY, ...ENDING]));
+export const UNDER_WAY = new Set(/** @type {State[]} */ ([...OPEN, ...BUSY, ...ENDING, "uploading"]));
 
 /**
  * Events: `caption` (detail: the server's partial or final, or one of transcript.js's own messages; `transcript` has
  * it), `state` (State), `error` (Notice: it ended in trouble), `notice` (Notice: something to tell in words, it goes
- * on), `stream` (MediaStream: a microphone is open), `ready` (the server's ready), `progress` (0 to 1, of the upload),
- * `summary` (the server's done).
+ * on), `stream` (MediaStream: a microphone is open), `paused` (boolean), `ready` (the server's ready), `progress`
+ * (Progress of the upload), `cost` (seconds so far: `audio_s` of sound, `billed_s` sent to the engine), `summary` (the
+ * server's done).
  */
 export class CaptionClient extends EventTarget {
   /** @type {State} */
   state = "idle";
   /** All that was said since this client was made. */
   transcript = EMPTY;
+  /** Seconds by which the newest captions came after the speech; null before the first. @type {number | null} */
+  lag_s = null;
   /** @type {number} when the line broke, by the world's clock */
   #downSince = 0;
+  /** Seconds recorded before the present recorder; before the time line of the present session; and final so far. */
+  #recorded_s = 0;
+  #began_s = 0;
+  #final_s = 0;
   /** @type {Recorder | null} */
   #recorder = null;
   /** @type {Connection | null} */
   #connection = null;
   #recording = new Recording();
+  /** @type {File | null} what somebody brought instead of speaking */
+  #file = null;
+  /** @type {AbortController | null} of the upload under way */
+  #upload = null;
+  #paused = false;
   /** Whether the live way still works. */
   #live = true;
   /** Whether the person, or the end of the session, stopped the recorder; else the microphone went away. */
@@ -78,19 +94,19 @@ export class CaptionClient extends EventTarget {
 
   /**
    * Opens the microphone, and a session for it. Rejects never: `error` tells.
-   * @param {MediaStream} [stream] sound from somewhere else, such as getDisplayMedia
+   * @param {Source} [source]
    */
-  async start(stream) {
+  async start(source = "") {
     if (UNDER_WAY.has(this.state)) return;
-    this.#recorder = null;
-    this.#recording = new Recording();
+    this.#begin();
     this.#live = true;
     this.#stopped = false;
-    this.#ours = !stream;
-    this.#show({ type: "take" });
     this.#enter("asking");
+    /** @type {MediaStream | null} */
+    let stream = null;
     try {
-      stream ??= await openMicrophone(this.world);
+      stream = await this.#open(source);
+      this.#ours = isMicrophone(source);
       if (this.#stopped) {
         release(stream);
         this.#enter("idle");
@@ -99,7 +115,7 @@ export class CaptionClient extends EventTarget {
       this.#record(stream);
     } catch (error) {
       release(stream);
-      this.#trouble({ code: error instanceof MicrophoneError ? error.code : "recorder.missing" });
+      this.#trouble({ code: error instanceof SourceError ? error.code : "recorder.missing" });
       return;
     }
     this.#enter("connecting");
@@ -112,15 +128,38 @@ export class CaptionClient extends EventTarget {
     this.#recorder?.stop();
   }
 
-  /** Goes on with another microphone, in the same session. @param {string} deviceId of enumerateDevices */
-  async use(deviceId) {
+  /** What is said from now on is not recorded, until `resume`. The session goes on. */
+  pause() {
+    this.#hold(true);
+  }
+
+  resume() {
+    this.#hold(false);
+  }
+
+  get paused() {
+    return this.#paused;
+  }
+
+  /**
+   * Goes on with other sound, in the same session.
+   * @param {Source} source
+   * @returns {Promise<boolean>} false when it was not given; all goes on as it was
+   */
+  async use(source) {
     try {
-      const stream = await openMicrophone(this.world, deviceId);
-      if (!OPEN.has(this.state)) return release(stream);
+      const stream = await this.#open(source);
+      if (!OPEN.has(this.state)) {
+        release(stream);
+        return false;
+      }
+      this.#ours = isMicrophone(source);
       this.#next = stream;
       this.#recorder?.stop();
+      return true;
     } catch (error) {
-      this.#tell("notice", { code: /** @type {MicrophoneError} */ (error).code });
+      this.#tell("notice", { code: /** @type {SourceError} */ (error).code });
+      return false;
     }
   }
 
@@ -129,7 +168,7 @@ export class CaptionClient extends EventTarget {
     if (this.state !== "waiting" && this.state !== "stranded") return;
     this.#live = false;
     this.#connection?.abandon();
-    this.#show({ type: "whole", text: "" });
+    this.#show({ type: "whole", finals: [] });
     this.#trouble({ code: "waiting.stopped" });
   }
 
@@ -138,45 +177,81 @@ export class CaptionClient extends EventTarget {
     return this.#connection?.down ? (this.world.now() - this.#downSince) / 1000 : 0;
   }
 
-  /** What was recorded, to keep or to send again: one file for each recorder. */
-  files() {
-    return this.#recording.files();
+  /** Seconds recorded since `start`, without pauses. */
+  get recorded_s() {
+    return this.#recorded_s + (this.#recorder?.seconds ?? 0);
   }
 
-  /** Sends the whole recording; its text replaces what the live way brought. */
+  /** What was recorded, to keep or to send again: one file for each recorder. Or the file that somebody brought. */
+  files() {
+    return this.#file ? [this.#file] : this.#recording.files();
+  }
+
+  /** Captions a file instead of a microphone. Rejects never: `error` tells. @param {File} file */
+  async transcribe(file) {
+    if (UNDER_WAY.has(this.state)) return;
+    this.#begin();
+    this.#file = file;
+    await this.upload();
+  }
+  /** Sends what `files` has; its text replaces what this take had. */
   async upload() {
     this.#enter("uploading");
-    this.#tell("progress", 0);
-    const url = this.#address("api/transcribe", "http");
-    const texts = [];
-    let language;
-    let sent = 0;
+    this.#upload = new AbortController();
+    const said = [];
+    let reached = 0; // seconds, of the files before this one
     try {
       for (const file of this.files()) {
-        const before = sent;
-        const progress = (/** @type {number} */ fraction) =>
-          this.#tell("progress", (before + fraction * file.size) / this.#recording.bytes);
-        const answer = await upload(file, this, url, this.world, progress);
-        sent += file.size;
-        texts.push(answer.transcript.trim());
-        language = answer.language;
+        const { duration, finals } = await this.#send(file, this.#upload.signal);
+        said.push(...finals.map((final) => later(final, reached)));
+        reached += duration;
       }
     } catch (error) {
-      const { code, message, param } = /** @type {import("./upload.js").UploadError} */ (error);
-      this.#trouble({ code, message, param });
+      this.#notSent(/** @type {import("./upload.js").UploadError} */ (error));
       return;
     }
-    this.#show({ type: "whole", text: texts.join(" "), language });
+    this.#show({ type: "whole", finals: said });
     this.#enter("done");
+  }
+
+  /** Ends an upload; what it brought so far stays. */
+  cancel() {
+    this.#upload?.abort();
   }
 
   /** Leaves the page: no more events matter. */
   abandon() {
     this.#connection?.abandon();
     this.#recorder?.release();
+    this.#upload?.abort();
   }
 
   // -- the microphone ------------------------------------------------------------------------------------------
+
+  /** A new take. */
+  #begin() {
+    this.#recorder = null;
+    this.#recording = new Recording();
+    this.#file = null;
+    this.#recorded_s = this.#began_s = this.#final_s = 0;
+    this.lag_s = null;
+    this.#hold(false);
+    this.#show({ type: "take" });
+  }
+
+  /** @param {Source} source */
+  async #open(source) {
+    return typeof source === "string" ? openSource(this.world, source) : source;
+  }
+
+  /** @param {boolean} paused */
+  #hold(paused) {
+    if (paused === this.#paused || (paused && !OPEN.has(this.state))) return;
+    this.#paused = paused;
+    if (paused) this.#recorder?.pause();
+    else this.#recorder?.resume();
+    this.#tell("paused", paused);
+  }
 
   /** Recording begins before the socket is open: the first words are never lost. @param {MediaStream} stream */
   #record(stream) {
@@ -185,6 +260,8 @@ export class CaptionClient extends EventTarget {
     recorder.addEventListener("chunk", (event) => this.#heard(/** @type {CustomEvent} */ (event).detail));
     recorder.addEventListener("stop", () => void this.#recorded(recorder));
     recorder.start();
+    if (this.#paused) recorder.pause();
+    this.#recorded_s = this.recorded_s;
     this.#recorder = recorder;
     this.#tell("stream", stream);
   }
@@ -204,7 +281,7 @@ export class CaptionClient extends EventTarget {
     if (!OPEN.has(this.state)) return;
     if (!this.#stopped && (await this.#goOnWithAnother(recorder))) return;
     if (!OPEN.has(this.state)) return;
-    if (!this.#stopped) this.#tell("notice", { code: "microphone.gone" });
+    if (!this.#stopped) this.#tell("notice", { code: this.#ours ? "microphone.gone" : "source.gone" });
     if (this.#recording.bytes === 0) {
       this.#connection?.abandon();
       this.#trouble({ code: "recording.empty" });
@@ -225,8 +302,8 @@ export class CaptionClient extends EventTarget {
     if (!chosen && (!this.#ours || former.bytes === 0)) return false;
     let stream = chosen;
     try {
-      stream ??= await openMicrophone(this.world);
-      if (this.#stopped || !OPEN.has(this.state)) throw new MicrophoneError("microphone.gone");
+      stream ??= await openSource(this.world);
+      if (this.#stopped || !OPEN.has(this.state)) throw new SourceError("microphone.gone");
       if (this.#live) this.#connection?.recording();
       this.#record(stream);
     } catch {
@@ -248,12 +325,15 @@ export class CaptionClient extends EventTarget {
       connection.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
     on("message", (message) => {
       if (message.type === "ready") this.#tell("ready", message);
+      this.#clock(message);
       this.#show(message);
     });
+    on("cost", (cost) => this.#tell("cost", cost));
     on("warning", (warning) => this.#tell("notice", warning));
     on("up", () => this.#lineIsUp());
     on("down", () => this.#lineIsDown());
     on("anew", () => {
+      this.#began_s = this.#final_s; // about there its time line begins: at the sound that was not final
       this.#show({ type: "anew" });
       this.#tell("notice", { code: "live.anew" });
     });
@@ -308,7 +388,43 @@ export class CaptionClient extends EventTarget {
     else this.#enter("recording");
   }
 
+  // -- the way by file -----------------------------------------------------------------------------------------
+
+  /** @param {File} file @param {AbortSignal} signal */
+  async #send(file, signal) {
+    /** @type {import("./upload.js").Final[]} */
+    const finals = [];
+    const answer = await upload(
+      file,
+      {
+        url: this.#address("api/transcribe", "http"),
+        language: this.language,
+        token: this.token,
+        signal,
+        progress: (progress) => this.#tell("progress", progress),
+        final: (final) => {
+          finals.push(final);
+          if (this.#file) this.#show(final); // else there may be live captions, which stay until all is there
+        },
+      },
+      this.world,
+    );
+    return { ...answer, finals };
+  }
+
+  /** @param {import("./upload.js").UploadError} error */
+  #notSent({ code, message, param }) {
+    if (code === "upload.cancelled" && this.#file) this.#enter("idle");
+    else this.#trouble({ code, message, param });
+  }
+
   // -- what is told --------------------------------------------------------------------------------------------
+
+  /** How late captions are: what they tell of ends at `end`, and this moment is being recorded. @param {any} message */
+  #clock({ type, end }) {
+    if (type === "final") this.#final_s = this.#began_s + end;
+    if (type === "partial") this.lag_s = Math.max(0, this.recorded_s - this.#began_s - end);
+  }
 
   /** @param {any} message */
   #show(message) {
@@ -340,6 +456,17 @@ export class CaptionClient extends EventTarget {
     url.protocol = url.protocol.replace("http", scheme);
     return url.href;
   }
+}
+
+/** @param {import("./upload.js").Final} final @param {number} seconds */
+function later(final, seconds) {
+  const words = final.words.map((word) => ({ ...word, start: word.start + seconds, end: word.end + seconds }));
+  return { ...final, words, start: final.start + seconds, end: final.end + seconds };
+}
+
+/** @param {Source} source */
+function isMicrophone(source) {
+  return typeof source === "string" && source !== DISPLAY;
 }
 
 /** @param {MediaStream | null | undefined} stream */

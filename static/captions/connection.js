@@ -33,9 +33,9 @@ const NO_FAULT = Object.freeze({ code: "", message: "", param: "", retry_after_s
 
 /**
  * Events: `message` (detail: what the server says about the transcript: ready, resumed, partial, final, done),
- * `warning` (detail: the server's message), `down` (detail: why; it will come back), `up`, `anew` (the former session
- * could not go on; all its unacknowledged sound goes into a new one), `late` (the last words take long) and, once,
- * `end` (detail: Ending).
+ * `warning` (detail: the server's message), `cost` (detail: `audio_s` and `billed_s` so far), `down` (detail: why; it
+ * will come back), `up`, `anew` (the former session could not go on; all its unacknowledged sound goes into a new one),
+ * `late` (the last words take long) and, once, `end` (detail: Ending).
  */
 export class Connection extends EventTarget {
   /** @type {Phase} */
@@ -234,10 +234,11 @@ export class Connection extends EventTarget {
     this.#tell("up");
   }
 
-  /** @param {import("./ring.js").Place & {ticket: string}} ack */
+  /** @param {import("./ring.js").Place & {ticket: string, audio_s: number, billed_s: number}} ack */
   #acknowledged(ack) {
     this.#ticket = ack.ticket;
     this.#ring.trim(ack);
+    this.#tell("cost", { audio_s: ack.audio_s, billed_s: ack.billed_s });
   }
 
   /** A dead line tells nothing: something is heard in time, or the line is made anew. */

@@ -23,7 +23,8 @@ const WRAPS = [0, 300, 600]; // the same between the two lines of a cue, and …
 const RAGGED = 10; // a character by which they differ
 
 // Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han. (Hangul is written with spaces.)
-const UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff";
+const UNSPACED =
+  "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff";
 const OPENING = "「『（〈《【〔";
 // One character of a script without spaces with what belongs to it, or a run of anything else.
 const PIECE = new RegExp(
@@ -34,8 +35,11 @@ const LETTER = /[\p{L}\p{N}]/gu;
 const SENTENCE = /[.!?…。！？]["'”’»)\]」』）]*$/u;
 const CLAUSE = /[,;:—–、，；：]["'”’»)\]」』）]*$/u;
 // Drawn as wide as two: Hangul, kana, Han, full forms, emoji (UAX #11).
-const WIDE =
-  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/gu;
+const WIDE = new RegExp(
+  "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6" +
+    "\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]",
+  "gu",
+);
 
 /**
  * What was said in one go; seconds. `words` is empty where the engine gives no word times.

@@ -1,5 +1,5 @@
 // @ts-check
-/** The microphone, as a stream of recorded chunks. */
+/** A microphone, or the sound of a tab, as a stream of recorded chunks. */
 
 const BITS_PER_SECOND = 32_000; // a quarter of the browsers' default, and the engines hear the same words
 const TIMESLICE_MS = 250;
@@ -8,8 +8,11 @@ const SAFARI_TIMESLICE_MS = 1000; // Safari makes fragments of a second anyway, 
 const FORMATS = ["audio/webm;codecs=opus", "audio/mp4;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const SAFARI_FORMATS = ["audio/mp4", ...FORMATS]; // Safari claims WebM and disappoints
 
-/** Why there is no microphone; `code` is one of sentences.js. */
-export class MicrophoneError extends Error {
+/** In the place of a microphone's deviceId: the sound of a tab or of the computer; the browser asks which. */
+export const DISPLAY = "display";
+
+/** Why there is no sound; `code` is one of sentences.js. */
+export class SourceError extends Error {
   /** @param {string} code */
   constructor(code) {
     super(code);
@@ -28,14 +31,19 @@ const REASONS = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * Asks for the microphone.
+ * Asks for a microphone or, with DISPLAY, for other sound. The latter has to be in answer to a click.
  * @param {Pick<import("./world.js").World, "mediaDevices" | "MediaRecorder">} world
- * @param {string} [deviceId] of enumerateDevices; without it the browser's choice
- * @returns {Promise<MediaStream>} rejects with MicrophoneError
+ * @param {string} [source] deviceId of enumerateDevices, or DISPLAY; without it the browser's choice
+ * @returns {Promise<MediaStream>} rejects with SourceError
  */
-export async function openMicrophone({ mediaDevices, MediaRecorder }, deviceId) {
-  if (!mediaDevices) throw new MicrophoneError("microphone.insecure");
-  if (!MediaRecorder) throw new MicrophoneError("recorder.missing");
+export async function openSource({ mediaDevices, MediaRecorder }, source = "") {
+  if (!mediaDevices) throw new SourceError("microphone.insecure");
+  if (!MediaRecorder) throw new SourceError("recorder.missing");
+  return source === DISPLAY ? openDisplay(mediaDevices) : openMicrophone(mediaDevices, source);
+}
+
+/** @param {MediaDevices} mediaDevices @param {string} deviceId */
+async function openMicrophone(mediaDevices, deviceId) {
   const audio = {
     echoCancellation: true,
     noiseSuppression: true,
@@ -46,8 +54,27 @@ export async function openMicrophone({ mediaDevices, MediaRecorder }, deviceId) 
   try {
     return await mediaDevices.getUserMedia({ audio });
   } catch (error) {
-    throw new MicrophoneError(REASONS[/** @type {Error} */ (error).name] ?? "microphone.failed");
+    throw new SourceError(REASONS[/** @type {Error} */ (error).name] ?? "microphone.failed");
   }
+}
+
+/** Browsers give a tab's sound only together with its picture. @param {MediaDevices} mediaDevices */
+async function openDisplay(mediaDevices) {
+  if (!mediaDevices.getDisplayMedia) throw new SourceError("display.missing");
+  let stream;
+  try {
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    const wishes = { video: true, audio, systemAudio: "include", selfBrowserSurface: "exclude" };
+    stream = await mediaDevices.getDisplayMedia(wishes);
+  } catch {
+    throw new SourceError("display.denied");
+  }
+  for (const track of stream.getVideoTracks()) {
+    track.stop();
+    stream.removeTrack(track);
+  }
+  if (stream.getAudioTracks().length === 0) throw new SourceError("display.silent");
+  return stream;
 }
 
 /**
@@ -66,22 +93,28 @@ export function chooseFormat(MediaRecorder, userAgent) {
 
 /**
  * Events: `chunk` (detail: a Blob, never empty) and, once, after the last chunk, `stop`. It also stops by itself
- * when the microphone goes away.
+ * when its source goes away.
  */
 export class Recorder extends EventTarget {
   /** Bytes recorded so far. */
   bytes = 0;
+  /** Whether somebody paused it; a phone that does has no say. */
+  #held = false;
+  #recorded_ms = 0;
+  /** @type {number | null} since when it records, by the world's clock */
+  #since = null;
 
   /**
    * @param {MediaStream} stream
-   * @param {Pick<import("./world.js").World, "MediaRecorder" | "userAgent">} world
+   * @param {Pick<import("./world.js").World, "MediaRecorder" | "userAgent" | "now">} world
    */
-  constructor(stream, { MediaRecorder, userAgent }) {
+  constructor(stream, { MediaRecorder, userAgent, now }) {
     super();
-    if (!MediaRecorder) throw new MicrophoneError("recorder.missing");
+    if (!MediaRecorder) throw new SourceError("recorder.missing");
     const { mimeType, timeslice } = chooseFormat(MediaRecorder, userAgent);
     this.stream = stream;
     this.timeslice = timeslice;
+    this.now = now;
     this.recorder = new MediaRecorder(stream, {
       audioBitsPerSecond: BITS_PER_SECOND,
       ...(mimeType ? { mimeType } : {}),
@@ -91,7 +124,10 @@ export class Recorder extends EventTarget {
       this.bytes += data.size;
       this.dispatchEvent(new CustomEvent("chunk", { detail: data }));
     });
+    for (const kind of ["start", "resume"]) this.recorder.addEventListener(kind, () => (this.#since ??= this.now()));
+    this.recorder.addEventListener("pause", () => this.#count());
     this.recorder.addEventListener("stop", () => {
+      this.#count();
       this.release();
       this.dispatchEvent(new Event("stop"));
     });
@@ -104,6 +140,11 @@ export class Recorder extends EventTarget {
     return this.recorder.mimeType;
   }
 
+  /** How much was recorded, without pauses. */
+  get seconds() {
+    return (this.#recorded_ms + (this.#since === null ? 0 : this.now() - this.#since)) / 1000;
+  }
+
   start() {
     this.recorder.start(this.timeslice);
   }
@@ -112,14 +153,32 @@ export class Recorder extends EventTarget {
     if (this.recorder.state !== "inactive") this.recorder.stop();
   }
 
+  /** What is said now is not recorded. */
+  pause() {
+    this.#held = true;
+    if (this.recorder.state !== "recording") return;
+    this.recorder.requestData(); // else what was said before waits inside until it goes on
+    this.recorder.pause();
+  }
+
+  resume() {
+    this.#held = false;
+    if (this.recorder.state === "paused") this.recorder.resume();
+  }
+
   /** The tab is in front again: phones hold recorders in hidden tabs, or end their tracks without a word. */
   wake() {
     if (this.stream.getTracks().every((track) => track.readyState === "ended")) this.stop();
-    else if (this.recorder.state === "paused") this.recorder.resume();
+    else if (!this.#held) this.resume();
   }
 
   /** Switches the microphone, and the browser's red dot, off. */
   release() {
     for (const track of this.stream.getTracks()) track.stop();
+  }
+
+  #count() {
+    this.#recorded_ms = this.seconds * 1000;
+    this.#since = null;
   }
 }

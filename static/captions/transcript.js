@@ -26,8 +26,8 @@ export const EMPTY = Object.freeze({ take: 0, session: 0, offset: 0, lines: Obje
 
 /**
  * Messages: the protocol's `partial`, `final` and `done`, and three of our own: `take` (somebody starts), `anew` (a
- * new session goes on for one that could not) and `whole` (the text of the whole recording, which replaces what this
- * take had). Others change nothing.
+ * new session goes on for one that could not) and `whole` (the `finals` of the whole recording, which replace what
+ * this take had). Others change nothing.
  * @param {Transcript} transcript
  * @param {any} message
  * @returns {Transcript}
@@ -45,7 +45,7 @@ export function reduce(transcript, message) {
     case "done": // all is final; what still grows was cut otherwise before the line broke
       return { ...transcript, lines: transcript.lines.filter((line) => line.final) };
     case "whole":
-      return message.text.trim() ? whole(transcript, message) : { ...transcript, lines: settled(transcript.lines) };
+      return whole(transcript, message.finals);
     default:
       return transcript;
   }
@@ -113,9 +113,20 @@ function settle(transcript, final) {
 
 /** @param {Transcript} transcript @param {any} caption @returns {Transcript} */
 function place(transcript, caption) {
-  const line = {
-    take: transcript.take,
-    session: transcript.session,
+  const line = lineOf(transcript, caption);
+  const former = transcript.lines.find((other) => same(other, line));
+  if (former?.final) return transcript; // a final never changes; a late partial of it is old news
+  const others = transcript.lines.filter((other) => other !== former);
+  const after = others.findIndex((other) => other.session === line.session && other.utterance > line.utterance);
+  const at = after < 0 ? others.length : after;
+  return { ...transcript, lines: [...others.slice(0, at), line, ...others.slice(at)] };
+}
+
+/** @param {Transcript} transcript @param {any} caption @returns {Line} */
+function lineOf({ take, session }, caption) {
+  return {
+    take,
+    session,
     utterance: caption.utterance,
     text: caption.text,
     stable: caption.stable ?? 0,
@@ -125,24 +136,19 @@ function place(transcript, caption) {
     end: caption.end ?? 0,
     words: caption.words ?? [],
   };
-  const former = transcript.lines.find((other) => same(other, line));
-  if (former?.final) return transcript; // a final never changes; a late partial of it is old news
-  const others = transcript.lines.filter((other) => other !== former);
-  const after = others.findIndex((other) => other.session === line.session && other.utterance > line.utterance);
-  const at = after < 0 ? others.length : after;
-  return { ...transcript, lines: [...others.slice(0, at), line, ...others.slice(at)] };
 }
 
 /**
+ * Where it has no words, what was there stays.
  * @param {Transcript} transcript
- * @param {{text: string, language?: string, duration?: number}} message
+ * @param {{text: string}[]} finals
  * @returns {Transcript}
  */
-function whole(transcript, { text, language = "", duration = 0 }) {
-  const { take, session, lines } = transcript;
-  const times = { start: 0, end: duration, words: [] };
-  const line = { take, session, utterance: 0, text, stable: 0, final: true, language, ...times };
-  return { ...transcript, lines: [...lines.filter((other) => other.take !== take), line] };
+function whole(transcript, finals) {
+  if (!finals.some(({ text }) => text.trim())) return { ...transcript, lines: settled(transcript.lines) };
+  const kept = transcript.lines.filter((line) => line.take !== transcript.take);
+  const lines = finals.map((final, i) => lineOf(transcript, { ...final, utterance: i + 1, type: "final" }));
+  return { ...transcript, lines: [...kept, ...lines] };
 }
 
 /** What a broken session left growing stays as it is. @param {readonly Line[]} lines */

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
 LIBRARY = Path(__file__).parents[2] / "static" / "captions"
-PAGE = """<!doctype html><link rel="icon" href="data:">
-<button id="start">Start</button><button id="stop">Stop</button><pre id="captions"></pre>
-<script type="module">{program}</script>"""
+HEAD = '<!doctype html><link rel="icon" href="data:">'
 ONLY_POST = """
 delete window.WebSocket;
 const { start } = MediaRecorder.prototype;
@@ -59,8 +57,9 @@ def another_site(folder: Path, imported: str, init: str = "") -> "Iterator[Page]
 
     The library is imported from `imported`; {server} in it is the address of the captions server.
     """
-    (program,) = re.findall(r"^```js\n(.*?)^```", (LIBRARY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(program.splitlines()) == 6
+    examples = re.findall(r"^```(html|js)\n(.*?)^```", (LIBRARY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    html, program = dict(examples)["html"], dict(examples)["js"]
+    assert len(examples) == 2 and len(program.splitlines()) == 6
     shutil.copytree(LIBRARY, folder / "captions")
     with (
         site(folder) as origin,
@@ -69,7 +68,8 @@ def another_site(folder: Path, imported: str, init: str = "") -> "Iterator[Page]
     ):
         program = program.replace("https://captions.example.com", server)
         program = program.replace("./captions/", imported.format(server=server))
-        (folder / "index.html").write_text(PAGE.format(program=program))
+        (folder / "index.html").write_text(HEAD + html)
+        (folder / "captions.js").write_text(program)
         page = browser.new_page()
         page.set_default_timeout(STEP_MS)
         complaints: list[str] = []

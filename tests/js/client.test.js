@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { CaptionClient, asText } from "../../static/captions/client.js";
-import { DONE, FakeWorld, READY, ack, error, final, partial, resumed, settled } from "./world.js";
+import { CaptionClient, DISPLAY, asText } from "../../static/captions/client.js";
+import { DONE, FakeWorld, READY, ack, error, final, partial, resumed, settled, spoken } from "./world.js";
 
 /** A client that speaks: the microphone is open, the socket is there, the server is ready. */
 async function speaking({ tickets = true, language = "", token = "" } = {}) {
@@ -57,7 +57,7 @@ test("a token goes along in the subprotocols and with the upload, and into no ad
   world.socket.break();
   client.stop();
   await settled();
-  assert.equal(world.authorization, "Bearer token.9.x");
+  assert.equal(world.request.headers.Authorization, "Bearer token.9.x");
   assert.ok(!world.socket.url.includes("token"));
 });
 
@@ -430,9 +430,9 @@ test("without another microphone the session ends with what was said", async () 
   assert.deepEqual(notices, ["microphone.gone"]);
 });
 
-test("two recordings that cannot go live are sent one after the other, and their text is joined", async () => {
+test("two recordings that cannot go live are sent one after the other, on one time line", async () => {
   const { world, client, said } = await speaking({ tickets: false });
-  world.transcripts = ["One.", "Two."];
+  world.transcripts = ["One.", "Two."]; // each file lasts three seconds
   world.socket.break();
   world.recorder.hear("HHHabc");
   world.recorder.unplug();
@@ -442,7 +442,8 @@ test("two recordings that cannot go live are sent one after the other, and their
   await settled();
   await settled();
   assert.deepEqual(world.posted.map(({ name }) => name), ["recording.webm", "recording 2.webm"]);
-  assert.equal(said(), "One. Two.");
+  assert.equal(said(), "One.\nTwo.");
+  assert.deepEqual(client.transcript.lines.map(({ start }) => start), [0, 3]);
 });
 
 test("a recorder that a phone put to sleep goes on when the tab is seen again", async () => {
@@ -479,4 +480,183 @@ test("after the end one can start again, behind what is there", async () => {
   world.socket.tell(READY, final(1, "Again."));
   assert.equal(said(), "One.\n\nAgain.");
   assert.deepEqual(world.socket.said, []);
+});
+
+// -- other sound than that of the microphone, and pauses -------------------------------------------------------------
+
+test("the sound of a tab comes without its picture, and when it ends no microphone goes on", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  const notices = [];
+  client.addEventListener("notice", ({ detail }) => notices.push(detail.code));
+  await client.start(DISPLAY);
+  assert.deepEqual(world.recorder.stream.tracks.map(({ kind }) => kind), ["audio"]);
+  world.socket.open();
+  world.socket.tell(READY);
+  world.recorder.hear("HHHabc");
+  world.recorder.unplug();
+  await settled();
+  assert.equal(client.state, "finishing");
+  assert.deepEqual(notices, ["source.gone"]);
+});
+
+for (const [display, code] of [[null, "display.denied"], [["video"], "display.silent"]]) {
+  test(`a tab that is not shared, or without its sound, is told (${code})`, async () => {
+    const world = new FakeWorld();
+    const client = new CaptionClient("https://captions.example/", { world });
+    const errors = [];
+    client.addEventListener("error", ({ detail }) => errors.push(detail.code));
+    world.display = display;
+    await client.start(DISPLAY);
+    assert.deepEqual(errors, [code]);
+    assert.equal(world.sockets.length, 0);
+  });
+}
+
+test("the sound of a tab that is not given in mid-session changes nothing", async () => {
+  const { world, client, notices } = await speaking();
+  world.display = null;
+  await client.use(DISPLAY);
+  assert.deepEqual(notices, ["display.denied"]);
+  world.recorder.unplug(); // its place is still taken by the next microphone …
+  world.recorder.hear("HHHabc");
+  await settled();
+  assert.equal(world.recorders.length, 2);
+});
+
+test("in a pause nothing is recorded, what was said before it is sent, and time stands still", async () => {
+  const { world, client } = await speaking();
+  await world.pass(2);
+  world.recorder.pending = "HHHabc";
+  client.pause();
+  assert.equal(await world.socket.story(), "«HHHabc»");
+  assert.equal(world.recorder.state, "paused");
+  world.events.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(world.recorder.state, "paused"); // it was no phone that held it
+  await world.pass(5);
+  client.resume();
+  await world.pass(1);
+  assert.deepEqual([world.recorder.state, client.recorded_s], ["recording", 3]);
+});
+
+test("a microphone that is changed in a pause waits too", async () => {
+  const { world, client } = await speaking();
+  world.recorder.hear("HHHabc");
+  client.pause();
+  await client.use("other");
+  await settled();
+  assert.deepEqual([world.recorders.length, world.recorder.state], [2, "paused"]);
+});
+
+test("how late captions are is counted in recorded time, also in the session that follows one", async () => {
+  const { world, client } = await speaking();
+  assert.equal(client.lag_s, null);
+  world.recorder.hear("HHHabc");
+  await world.pass(4);
+  world.socket.tell(final(1, "One.", ack(6, "t1")), { ...partial(2, "tw"), end: 3.25 });
+  assert.equal(client.lag_s, 0.75);
+  await comeBack(world); // after 1.2 s
+  world.socket.tell(error("resume.expired"));
+  await comeBack(world, 4031);
+  world.socket.tell(READY, { ...partial(1, "two"), end: 5 }); // the first second was final before
+  assert.equal(Number(client.lag_s.toFixed(3)), 0.4);
+});
+
+test("what it costs is told with every ack", async () => {
+  const { world, client } = await speaking();
+  const costs = [];
+  client.addEventListener("cost", ({ detail }) => costs.push(detail.billed_s));
+  world.socket.tell(final(1, "One.", { ...ack(6, "t1"), billed_s: 2.5 }));
+  world.socket.tell({ type: "ack", ...ack(6, "t2"), billed_s: 4 });
+  assert.deepEqual(costs, [2.5, 4]);
+});
+
+// -- files -------------------------------------------------------------------------------------------------------
+
+/** A client that was given a file, and the server has not answered yet. */
+async function sending() {
+  const world = new FakeWorld();
+  world.transcripts = [];
+  const client = new CaptionClient("https://captions.example/", { world });
+  const told = [];
+  client.addEventListener("progress", ({ detail }) => told.push(detail));
+  client.addEventListener("error", ({ detail }) => told.push(detail.code));
+  const sent = client.transcribe(new File(["sound"], "talk.mp3"));
+  return { world, client, told, sent, said: () => asText(client.transcript).trim() };
+}
+
+test("a file's captions come one after the other, however its events are cut", async () => {
+  const { world, client, told, sent, said } = await sending();
+  assert.equal(world.request.headers.Accept, "text/event-stream");
+  world.request.upload.dispatchEvent(Object.assign(new Event("progress"), { loaded: 1, total: 4 }));
+  world.request.upload.dispatchEvent(new Event("load"));
+  const answer = [{ type: "progress", done_s: 1, duration_s: 3 }, spoken(1, "Öne.")];
+  const lines = answer.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("");
+  for (const character of lines) world.request.write(character);
+  assert.deepEqual([said(), client.state], ["Öne.", "uploading"]);
+  world.request.write(":\n\n");
+  world.request.tell(spoken(2, "Two."), { type: "done", transcript: "Öne. Two.", language: "en", duration: 3 });
+  await sent;
+  assert.deepEqual([said(), client.state], ["Öne.\nTwo.", "done"]);
+  assert.deepEqual(told.map(({ fraction, done_s, duration_s }) => [fraction, done_s, duration_s]), [
+    [0.25, undefined, undefined],
+    [undefined, 0, null],
+    [undefined, 1, 3],
+  ]);
+});
+
+test("a file that is cancelled leaves what was there, and takes nothing more", async () => {
+  const { world, client, told, sent, said } = await sending();
+  world.request.tell(spoken(1, "One."));
+  client.cancel();
+  await sent;
+  world.request.tell(spoken(2, "Two."));
+  assert.deepEqual([said(), client.state, told], ["One.", "idle", []]);
+});
+
+test("a recording that is cancelled can be sent again", async () => {
+  const { world, client, notices, said } = await speaking({ tickets: false });
+  world.transcripts = [];
+  world.recorder.hear("HHHabc");
+  world.socket.tell(partial(1, "hello"));
+  world.socket.break();
+  client.stop();
+  await settled();
+  client.cancel();
+  await settled();
+  assert.deepEqual([client.state, notices.at(-1), said()], ["trouble", "upload.cancelled", "hello"]);
+  world.transcripts = ["the whole text"];
+  await client.upload();
+  assert.equal(said(), "the whole text");
+});
+
+for (const [name, answer, code] of [
+  ["an error instead of events", (request) => request.end(415), "audio.unsupported_format"],
+  ["an error among the events", (request) => request.tell(error("engine.unavailable")), "engine.unavailable"],
+  ["events that break off", (request) => request.end(200), "upload.failed"],
+  ["a proxy's page", (request) => request.end(502), "upload.failed"],
+]) {
+  test(`${name} is told, and the file can be sent again`, async () => {
+    const { world, client, told, sent, said } = await sending();
+    if (code === "audio.unsupported_format") world.request.responseText = JSON.stringify(error(code));
+    else world.request.tell(spoken(1, "One."));
+    answer(world.request);
+    await sent;
+    assert.deepEqual([client.state, told], ["trouble", [code]]);
+    world.transcripts = ["the whole text"];
+    await client.upload();
+    assert.equal(said(), "the whole text");
+    assert.equal(await world.posted.at(-1).text(), "sound");
+  });
+}
+
+test("a server that says nothing for five minutes is not waited for", async () => {
+  const { world, told, sent } = await sending();
+  await world.pass(290);
+  world.request.write(":\n\n");
+  await world.pass(290);
+  assert.deepEqual(told, []);
+  await world.pass(10);
+  await sent;
+  assert.deepEqual(told, ["upload.failed"]);
 });

@@ -32,12 +32,13 @@ test("a new session begins to count again and keeps what was there", () => {
 
 test("the text of the whole recording replaces its take in all its sessions", () => {
   const before = [{ type: "take" }, final(1, "Before."), { type: "take" }, final(1, "a")];
-  const after = [...before, { type: "anew" }, final(1, "b"), { type: "whole", text: "A. B." }].reduce(reduce, EMPTY);
+  const whole = { type: "whole", finals: [final(1, "A. B.")] };
+  const after = [...before, { type: "anew" }, final(1, "b"), whole].reduce(reduce, EMPTY);
   assert.equal(asText(after), "Before.\n\nA. B.\n");
 });
 
 test("an empty text of the whole recording takes nothing away", () => {
-  assert.equal(text(partial(1, "hello"), { type: "whole", text: "" }), "hello\n");
+  assert.equal(text(partial(1, "hello"), { type: "whole", finals: [] }), "hello\n");
 });
 
 test("a message changes a copy, or nothing at all", () => {

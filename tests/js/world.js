@@ -11,8 +11,13 @@ export class FakeWorld {
   recorders = [];
   /** @type {{file: File}[]} */
   posted = [];
+  /** What is answered at once to the files that are posted; then nothing. */
   transcripts = ["the whole text"];
+  /** @type {FakeRequest} the newest */
+  request;
   microphones = 9;
+  /** What somebody shares of a tab; null: nothing. */
+  display = ["video", "audio"];
   #timers = [];
 
   constructor() {
@@ -32,14 +37,19 @@ export class FakeWorld {
     this.XMLHttpRequest = class extends FakeRequest {
       send(form) {
         world.posted.push(form.get("file"));
-        world.authorization = this.headers.Authorization;
-        this.answer({ transcript: world.transcripts.shift() });
+        world.request = this;
+        const text = world.transcripts.shift();
+        if (text) this.tell(spoken(1, text), { type: "done", transcript: text, duration: 3 });
       }
     };
     this.mediaDevices = {
       getUserMedia: async () => {
         if (this.microphones-- <= 0) throw new DOMException("none", "NotFoundError");
-        return new FakeStream();
+        return new FakeStream("audio");
+      },
+      getDisplayMedia: async () => {
+        if (!this.display) throw new DOMException("no", "NotAllowedError");
+        return new FakeStream(...this.display);
       },
     };
   }
@@ -136,13 +146,38 @@ export class FakeSocket extends EventTarget {
 }
 
 class FakeStream {
-  track = Object.assign(new EventTarget(), { readyState: "live", stop: () => (this.track.readyState = "ended") });
-  getTracks = () => [this.track];
+  constructor(...kinds) {
+    this.tracks = kinds.map((kind) => new FakeTrack(kind));
+  }
+
+  getTracks = () => this.tracks;
+  getAudioTracks = () => this.tracks.filter(({ kind }) => kind === "audio");
+  getVideoTracks = () => this.tracks.filter(({ kind }) => kind === "video");
+  removeTrack = (track) => (this.tracks = this.tracks.filter((other) => other !== track));
+
+  get track() {
+    return this.tracks[0];
+  }
+}
+
+class FakeTrack extends EventTarget {
+  readyState = "live";
+
+  constructor(kind) {
+    super();
+    this.kind = kind;
+  }
+
+  stop() {
+    this.readyState = "ended";
+  }
 }
 
 class FakeRecorder extends EventTarget {
   static isTypeSupported = (type) => type === "audio/webm;codecs=opus";
   state = "inactive";
+  /** What was said and is not told yet. */
+  pending = "";
   mimeType = "audio/webm;codecs=opus";
 
   constructor(stream) {
@@ -151,7 +186,15 @@ class FakeRecorder extends EventTarget {
   }
 
   start() {
-    this.state = "recording";
+    this.#turn("recording", "start");
+  }
+
+  pause() {
+    this.#turn("paused", "pause");
+  }
+
+  requestData() {
+    if (this.pending) this.hear(this.pending);
   }
 
   stop() {
@@ -160,7 +203,12 @@ class FakeRecorder extends EventTarget {
   }
 
   resume() {
-    this.state = "recording";
+    this.#turn("recording", "resume");
+  }
+
+  #turn(state, event) {
+    this.state = state;
+    this.dispatchEvent(new Event(event));
   }
 
   /** @param {string} bytes */
@@ -178,16 +226,36 @@ class FakeRecorder extends EventTarget {
 class FakeRequest extends EventTarget {
   upload = new EventTarget();
   headers = {};
+  status = 200;
+  responseText = "";
+  over = false;
   open() {}
 
   setRequestHeader(name, value) {
     this.headers[name] = value;
   }
 
-  answer(response) {
-    this.status = 200;
-    this.response = response;
-    queueMicrotask(() => this.dispatchEvent(new Event("load")));
+  abort() {
+    this.over = true;
+    this.dispatchEvent(new Event("abort"));
+  }
+
+  // -- the server's side
+
+  /** Events of the answer. */
+  tell(...events) {
+    this.write(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""));
+  }
+
+  /** The next characters of the answer. */
+  write(text) {
+    this.responseText += text;
+    if (!this.over) this.dispatchEvent(new Event("progress"));
+  }
+
+  end(status = 200) {
+    this.status = status;
+    this.dispatchEvent(new Event("load"));
   }
 }
 
@@ -195,8 +263,11 @@ class FakeRequest extends EventTarget {
 
 export const READY = { type: "ready", session: "s_1", room: "s_1", engine: "scripted", recording: 0, limits: {} };
 export const ack = (bytes, ticket, { recording = 0 } = {}) => ({ recording, bytes, header: bytes ? 3 : 0, ticket });
-export const partial = (utterance, text) => ({ type: "partial", utterance, text, stable: 0 });
-export const final = (offset, text, ack) => ({ type: "final", utterance: offset, offset, text, words: [], ack });
+export const partial = (utterance, text) => ({ type: "partial", ...times(utterance), utterance, text, stable: 0 });
+export const final = (offset, text, ack) => ({ ...spoken(offset, text), offset, ack });
+/** A final of a file. */
+export const spoken = (utterance, text) => ({ type: "final", utterance, ...times(utterance), text, words: [] });
+const times = (utterance) => ({ start: utterance - 1, end: utterance });
 export const resumed = (place) => ({ type: "resumed", session: "s_1", offset: 0, generation: 2, ...place });
 export const DONE = { type: "done", audio_s: 1, spoken_s: 1, billed_s: 1, finals: 1 };
 export const error = (code, { retry_after_s = null } = {}) => ({
