@@ -93,5 +93,5 @@ function fill(element, line) {
  * @param {import("./captions/transcript.js").Line} line
  */
 function key(line) {
-  return `${line.take}.${line.utterance}.${line.final ? "final" : "partial"}`;
+  return `${line.session}.${line.utterance}.${line.final ? "final" : "partial"}`;
 }

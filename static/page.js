@@ -1,19 +1,26 @@
 // @ts-check
 /** The page: the client's events become words, the button starts and stops it. */
 
-import { BUSY, CaptionClient, EMPTY, OPEN, UNDER_WAY, UNKNOWN, asText, askEngine } from "./captions/client.js";
+import { BUSY, CaptionClient, DISPLAY, EMPTY, OPEN, UNDER_WAY, UNKNOWN, asText, askEngine } from "./captions/client.js";
 import { CaptionsView } from "./captions_view.js";
+import { download, nameFor, save } from "./downloads.js";
+import { takeDrops } from "./drop.js";
 import { offered } from "./languages.js";
+import { openBeside } from "./menu.js";
 import { Meter } from "./meter.js";
-import { EMPTY_STATES, STATES, clock, sentence } from "./sentences.js";
+import { WakeLock, offerFullScreen, offerSizes } from "./reading.js";
+import { remember, remembered } from "./remembered.js";
+import { EMPTY_FILE, EMPTY_STATES, PAUSED, SENDING, STATES, clock, sentence } from "./sentences.js";
+import { Sources } from "./sources.js";
 
-const QUIET_MS = 6_000; // so long nothing at all from a microphone means that it is muted
+const QUIET_S = 6; // so long nothing at all from a microphone means that it is muted
 const COPIED_MS = 2_000;
+const TICK_MS = 250;
 const DOWN_S = 2; // most breaks are over by then, and need no sentence
 // True until one has stopped.
 const KEEP_TALKING = new Set(["live.blocked", "live.lost", "live.down", "engine.delayed"]);
 const WHILE_DOWN = new Set(["live.down", "live.down.at_stop"]); // true until the line is up
-const LANGUAGE_KEY = "sotto.language";
+const ALONE = "Opening a file clears the captions that are here. Download them first if you need them.";
 
 /** @param {string} id @returns {any} */
 const $ = (id) => document.getElementById(id);
@@ -28,28 +35,82 @@ const meter = new Meter($("meter"), {
   AudioContext: window.AudioContext,
   still: matchMedia("(prefers-reduced-motion)"),
 });
-
+const awake = new WakeLock();
 const client = new CaptionClient(document.baseURI);
+const sources = new Sources($("source"), navigator.mediaDevices, async () => {
+  if (OPEN.has(state()) && !(await client.use(sources.chosen))) sources.show(source);
+});
 let engine = UNKNOWN;
 /** The code of the notice on show, "" when there is none. */
 let noticed = "";
-let began = 0;
+/** @type {File | null} the one that was opened, if its captions are here */
+let file = null;
+/** The one in use; a choice that fails goes back to it. */
+let source = "";
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let seconds;
-/** @type {WakeLockSentinel | null} */
-let awake = null;
+
+// -- what one can do ----------------------------------------------------------------------------------------------
 
 function start() {
+  file = null;
+  prepare();
+  void client.start(sources.chosen);
+}
+
+/** @param {File} chosen */
+function open(chosen) {
+  if (asText(client.transcript) && !confirm(ALONE)) return;
+  client.transcript = EMPTY; // its captions have the file's times, and a name
+  file = chosen;
+  prepare();
+  $("engine").textContent = file.name;
+  void client.transcribe(file);
+}
+
+function prepare() {
   client.language = $("language").value;
   client.token = new URLSearchParams(location.hash.slice(1)).get("token") ?? ""; // a fragment is never sent
+  for (const id of ["engine", "lag", "cost"]) $(id).textContent = "";
   notice(null);
-  void client.start();
 }
+
+/** The one button. */
+function press() {
+  if (BUSY.has(state())) return;
+  if (OPEN.has(state())) client.stop();
+  else if (state() === "uploading") client.cancel();
+  else if (state() === "waiting" || state() === "stranded") client.stopWaiting();
+  else start();
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(asText(client.transcript));
+    $("copy-label").textContent = "Copied";
+    setTimeout(() => ($("copy-label").textContent = "Copy"), COPIED_MS);
+  } catch {
+    getSelection()?.selectAllChildren($("finals"));
+    notice({ code: "copy.failed" });
+  }
+}
+
+function clear() {
+  client.transcript = EMPTY;
+  file = null;
+  for (const id of ["engine", "lag", "cost"]) $(id).textContent = "";
+  notice(null);
+  showState("idle");
+  $("button").focus();
+}
+
+// -- what is shown ------------------------------------------------------------------------------------------------
 
 /** @param {any} message */
 function show(message) {
   if (message.type === "final" && noticed === "engine.delayed") notice(null);
   if (message.type === "whole") notice(null);
+  if (message.type === "partial" && client.lag_s !== null) $("lag").textContent = `${client.lag_s.toFixed(1)} s behind`;
   render();
 }
 
@@ -64,18 +125,34 @@ function render() {
 /** @param {import("./captions/client.js").State} state */
 function showState(state) {
   document.body.dataset.state = state;
-  say(STATES[state].state);
+  const open = OPEN.has(state);
+  say(open && client.paused ? PAUSED : STATES[state].state);
   $("label").textContent = STATES[state].button;
   $("button").setAttribute("aria-disabled", String(BUSY.has(state)));
   $("language").disabled = UNDER_WAY.has(state);
-  [$("empty-title").textContent, $("empty-text").textContent] = EMPTY_STATES[state];
+  $("source").disabled = UNDER_WAY.has(state) && !open;
+  $("pause").hidden = !open;
+  $("open").hidden = open;
+  $("open").disabled = UNDER_WAY.has(state);
+  const empty = file && state === "done" ? EMPTY_FILE : EMPTY_STATES[state];
+  [$("empty-title").textContent, $("empty-text").textContent] = empty;
   $("progress").hidden = state !== "uploading";
-  if (state === "asking" || state === "idle") $("engine").textContent = "";
-  if (!OPEN.has(state)) quiet();
-  if (UNDER_WAY.has(state) && !OPEN.has(state) && KEEP_TALKING.has(noticed)) notice(null);
+  // Hundreds of lines that come at once are not for the ear.
+  $("finals").setAttribute("aria-live", state === "uploading" ? "off" : "polite");
+  if (state !== "listening") $("lag").textContent = "";
+  if (!open) quiet();
+  if (UNDER_WAY.has(state) && !open && KEEP_TALKING.has(noticed)) notice(null);
   if (state !== "offline" && state !== "stranded" && WHILE_DOWN.has(noticed)) notice(null);
   if (state === "stranded") notice({ code: "live.down.at_stop" });
   render();
+}
+
+/** @param {boolean} paused */
+function showPaused(paused) {
+  document.body.classList.toggle("paused", paused);
+  $("pause").textContent = paused ? "Resume" : "Pause";
+  $("lag").textContent = "";
+  showState(state());
 }
 
 /** The state in words, which is read aloud: only when it is another one. @param {string} words */
@@ -86,50 +163,56 @@ function say(words) {
 /** @param {MediaStream} stream */
 function listen(stream) {
   meter.start(stream);
-  if (OPEN.has(state())) return; // another microphone, the same take
-  began = performance.now();
-  seconds = setInterval(tick, 250);
+  source = sources.chosen;
+  void sources.offer();
+  if (seconds !== undefined) return; // another microphone, the same take
+  seconds = setInterval(tick, TICK_MS);
   tick();
-  stayAwake();
-}
-
-/** A phone that is only listened to goes dark otherwise. Where it is refused, nothing is lost. */
-function stayAwake() {
-  navigator.wakeLock?.request("screen").then(
-    (lock) => (awake = lock),
-    () => {},
-  );
+  awake.hold();
 }
 
 function quiet() {
   clearInterval(seconds);
+  seconds = undefined;
   $("clock").textContent = "";
   meter.stop();
-  void awake?.release();
-  awake = null;
+  awake.release();
 }
 
 function tick() {
-  const elapsed = performance.now() - began;
-  const offline = state() === "offline";
-  $("clock").textContent = offline ? `${Math.floor(client.down_s)} s waiting` : clock(elapsed / 1000);
+  const offline = state() === "offline" && !client.paused;
+  $("clock").textContent = offline ? `${Math.floor(client.down_s)} s waiting` : clock(client.recorded_s);
   if (offline && client.down_s > DOWN_S && !noticed) notice({ code: "live.down" });
-  if (!meter.heard && elapsed > QUIET_MS && !noticed) notice({ code: "microphone.quiet" });
+  const quiet = !meter.heard && client.recorded_s > QUIET_S && source !== DISPLAY; // a tab may be silent with reason
+  if (quiet && !noticed) notice({ code: "microphone.quiet" });
   if (meter.heard && noticed === "microphone.quiet") notice(null);
 }
 
-/** @param {number} fraction */
-function showProgress(fraction) {
-  // When all is sent the server works for an unknown time: a bar without value says so.
-  if (fraction < 1) $("progress").value = fraction;
+/** @param {import("./captions/upload.js").Progress} progress */
+function showProgress(progress) {
+  if (progress.step === "sending") {
+    say(SENDING);
+    $("clock").textContent = `${Math.round(progress.fraction * 100)} %`;
+    $("progress").value = progress.fraction;
+    return;
+  }
+  const { done_s, duration_s } = progress;
+  say(STATES.uploading.state);
+  $("clock").textContent = duration_s ? `${clock(done_s)} of ${clock(duration_s)}` : done_s ? clock(done_s) : "";
+  // Without a value the bar says that it takes an unknown time.
+  if (duration_s && done_s) $("progress").value = Math.min(1, done_s / duration_s);
   else $("progress").removeAttribute("value");
-  say(fraction < 1 ? "Sending the recording" : STATES.uploading.state);
-  $("clock").textContent = fraction < 1 ? `${Math.round(fraction * 100)} %` : "";
 }
 
-/** What it cost, where it costs: windows overlap. @param {{audio_s: number, billed_s: number} | undefined} done */
+/** What it costs, where it costs. @param {{billed_s: number}} cost */
+function showCost({ billed_s }) {
+  if (engine.paid && billed_s > 0) $("cost").textContent = `${clock(billed_s)} billed`;
+}
+
+/** What it cost: more than was recorded, because windows overlap. @param {any} done */
 function showSummary(done) {
   if (!engine.paid || !done?.audio_s) return;
+  $("cost").textContent = "";
   $("engine").textContent = `${clock(done.audio_s)} recorded, ${clock(done.billed_s)} billed`;
 }
 
@@ -144,39 +227,11 @@ function tell(next) {
 function notice(next) {
   noticed = next?.code ?? "";
   $("notice").hidden = !next;
-  $("notice-text").textContent = next ? sentence(next) : "";
+  $("notice-text").textContent = next ? sentence(next, file !== null) : "";
   // Another language is another session; everything else may go better with the same recording.
   const resend = next && next.param !== "language" && state() === "trouble" && client.files().length > 0;
-  for (const id of ["resend", "save"]) $(id).hidden = !resend;
-}
-
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(asText(client.transcript));
-    $("copy-label").textContent = "Copied";
-    setTimeout(() => ($("copy-label").textContent = "Copy"), COPIED_MS);
-  } catch {
-    getSelection()?.selectAllChildren($("finals"));
-    notice({ code: "copy.failed" });
-  }
-}
-
-/** @param {Blob} blob @param {string} name */
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  // The browser has begun to read it when the click returns; give slow disks time before it is gone.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-function clear() {
-  client.transcript = EMPTY;
-  $("engine").textContent = "";
-  notice(null);
-  showState("idle");
-  $("button").focus();
+  $("resend").hidden = !resend;
+  $("save").hidden = !resend || file !== null;
 }
 
 function state() {
@@ -188,51 +243,31 @@ function on(type, act) {
   client.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
 }
 
-/** Local time, as it sorts: 2026-05-09 14.03. */
-function stamp() {
-  const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000).toISOString();
-  return now.slice(0, 16).replace("T", " ").replace(":", ".");
-}
-
-/** @returns {string} */
-function rememberedLanguage() {
-  try {
-    return localStorage.getItem(LANGUAGE_KEY) ?? "";
-  } catch {
-    return ""; // storage is switched off
-  }
-}
-
-/** @param {string} language */
-function rememberLanguage(language) {
-  try {
-    localStorage.setItem(LANGUAGE_KEY, language);
-  } catch {
-    // Storage is switched off: the choice lasts as long as the page.
-  }
-}
-
 function offerLanguages() {
   const languages = offered(engine.languages);
   const only = languages.length === 1;
   $("language").replaceChildren(...languages.map(([code, name]) => new Option(name, code)));
-  const former = languages.find(([code]) => code === rememberedLanguage());
+  const former = languages.find(([code]) => code === remembered("language"));
   $("language").value = (former ?? languages[0])[0];
   $("language").parentElement.hidden = only;
   $("only-language").hidden = !only;
   $("only-language").querySelector("bdi").textContent = languages[0][1];
 }
 
-$("language").addEventListener("change", () => rememberLanguage($("language").value));
-$("button").addEventListener("click", () => {
-  if (BUSY.has(state())) return;
-  if (OPEN.has(state())) client.stop();
-  else if (state() === "waiting" || state() === "stranded") client.stopWaiting();
-  else start();
+$("language").addEventListener("change", () => remember("language", $("language").value));
+$("button").addEventListener("click", press);
+$("pause").addEventListener("click", () => (client.paused ? client.resume() : client.pause()));
+$("open").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", () => {
+  if ($("file").files[0]) open($("file").files[0]);
+  $("file").value = ""; // the same one may be chosen again
 });
+takeDrops(() => !UNDER_WAY.has(state()), open);
 $("copy").addEventListener("click", copy);
-$("download").addEventListener("click", () => {
-  save(new Blob([asText(client.transcript)], { type: "text/plain;charset=utf-8" }), `captions ${stamp()}.txt`);
+$("download-menu").addEventListener("click", (/** @type {any} */ { target: { value } }) => {
+  if (!value) return;
+  download(client.transcript, value, nameFor(file));
+  $("download-menu").hidePopover();
 });
 $("clear").addEventListener("click", clear);
 $("resend").addEventListener("click", () => {
@@ -240,23 +275,26 @@ $("resend").addEventListener("click", () => {
   void client.upload();
 });
 $("save").addEventListener("click", () => {
-  for (const file of client.files()) save(file, file.name);
+  for (const recorded of client.files()) save(recorded, recorded.name);
 });
 addEventListener("beforeunload", (event) => {
   if (UNDER_WAY.has(state())) event.preventDefault();
 });
 addEventListener("pagehide", () => client.abandon());
-addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible" && OPEN.has(state())) stayAwake(); // a hidden tab loses its lock
-});
 on("state", showState);
+on("paused", showPaused);
 on("notice", tell);
 on("error", notice);
 on("stream", listen);
 on("ready", (ready) => ($("engine").textContent = ready.engine));
 on("caption", show);
 on("progress", showProgress);
+on("cost", showCost);
 on("summary", showSummary);
+openBeside($("reading-menu"), $("reading"), "below");
+openBeside($("download-menu"), $("download"), "above");
+offerSizes($("size"));
+offerFullScreen($("fullscreen"));
 showState("idle");
 engine = await askEngine(document.baseURI, window);
 offerLanguages();

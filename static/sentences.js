@@ -15,10 +15,14 @@ export const STATES = {
   finishing: { state: "Catching the last words", button: "Finishing…" },
   waiting: { state: "Waiting for the engine", button: "Stop waiting" },
   stranded: { state: "Waiting for the connection", button: "Stop waiting" },
-  uploading: { state: "Transcribing the recording", button: "Finishing…" },
+  uploading: { state: "Transcribing the recording", button: "Cancel" },
   done: { state: "Done", button: "Start captions" },
   trouble: { state: "Stopped", button: "Try again" },
 };
+
+/** In the place of the state, whatever it is. */
+export const PAUSED = "Paused";
+export const SENDING = "Sending the recording";
 
 /**
  * The heading where the captions will be, while there are none.
@@ -34,10 +38,13 @@ export const EMPTY_STATES = {
   finishing: ["Almost there", "The last words are on their way."],
   waiting: ["Almost there", "The speech engine is slow to answer. Your words come when it does."],
   stranded: ["Almost there", "Your words come when the connection is back."],
-  uploading: ["Almost there", "The recording is being transcribed."],
+  uploading: ["One moment", "The recording is being transcribed."],
   done: ["No words this time", "No speech was heard. Check that the right microphone is chosen, and try again."],
   trouble: ["Not yet", "The message below says what to do."],
 };
+
+/** The same of a file that was opened. */
+export const EMPTY_FILE = ["No words in it", "No speech was heard in this recording."];
 
 /**
  * What happened, and what to do. Codes of the server (protocol, errors) and of this page.
@@ -54,6 +61,11 @@ const NOTICES = {
   "microphone.gone": "The microphone was disconnected. What you said until then is kept.",
   "microphone.changed": "The microphone was disconnected. Keep talking: another one is being used now.",
   "microphone.quiet": "I hear nothing yet. Is the microphone muted, or is another one chosen?",
+  "display.missing": "This browser cannot share the sound of a tab. Use Chrome or Edge on a computer.",
+  "display.denied": "No tab was chosen. Press the button again, and choose one together with its sound.",
+  "display.silent":
+    "It was shared without its sound. Try again in Chrome or Edge, choose a tab, and switch on “Also share tab audio”.",
+  "source.gone": "The sound has ended. What was said until then is kept.",
   "recorder.missing": "This browser cannot record sound. Use a current Chrome, Edge, Firefox or Safari.",
   "recording.empty": "Nothing was recorded. Hold on for a second after you start, then try again.",
   "recording.full": "The recording has reached its longest size. The captions so far are kept; start again to go on.",
@@ -67,6 +79,7 @@ const NOTICES = {
   "live.lost": "The live connection broke. Keep talking: I am still recording, and the whole text comes when you stop.",
   "live.lost.at_stop":
     "The live connection broke before the last words. The recording is sent again to get the whole text.",
+  "upload.cancelled": "The recording was not transcribed. Send it again to get the whole text, or save the audio.",
   "upload.failed": "The recording could not be sent. Check your connection, then send it again, or save the audio.",
   "idle.timeout": "The session ended because nothing was heard for a while. Start again when you are ready.",
   "engine.unavailable": "The speech engine does not answer. Your recording is kept here; send it again in a minute.",
@@ -91,12 +104,29 @@ const NOTICES = {
   "copy.failed": "The browser did not allow copying. The text is selected: press Ctrl+C (⌘C on a Mac).",
 };
 
-/** @param {import("./captions/client.js").Notice} notice */
-export function sentence({ code, message, param }) {
+/**
+ * Where a file was opened, and nothing was recorded.
+ * @type {Record<string, string>}
+ */
+const FILE_NOTICES = {
+  "upload.failed": "Not all of it went through. Check your connection, then send the file again.",
+  "engine.unavailable": "The speech engine does not answer. Send the file again in a minute.",
+  "idle.timeout": "The file stopped coming in. Check your connection, then send it again.",
+  "audio.unsupported_format": "The server cannot read this file. It takes WebM, MP4, M4A, Ogg, WAV, MP3, FLAC and AAC.",
+  "audio.corrupt": "There is no sound in this file that can be read. Choose another one.",
+  "audio.too_large": "The file is too large for this server. Cut it into shorter ones.",
+};
+
+/**
+ * @param {import("./captions/client.js").Notice} notice
+ * @param {boolean} [ofFile] it is about a file that was opened
+ */
+export function sentence({ code, message, param }, ofFile = false) {
   if (param === "language") {
     return `${capital(message || "This language is not available")} Choose another language, then try again.`;
   }
-  return NOTICES[code] ?? `Something went wrong. ${message ? capital(message) : ""} Try again in a moment.`;
+  const known = (ofFile && FILE_NOTICES[code]) || NOTICES[code];
+  return known ?? `Something went wrong. ${message ? capital(message) : ""} Try again in a moment.`;
 }
 
 /** How long, as a clock shows it. @param {number} seconds */

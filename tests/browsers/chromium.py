@@ -26,14 +26,20 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 )
+ANSWERS = {
+    "allow": ["--use-fake-ui-for-media-stream"],
+    "deny": ["--use-fake-ui-for-media-stream=deny"],
+    "ask": [],
+}
 
 
 @contextmanager
 def chromium(wav: Path | None, *, microphone: str = "allow", beside: "Browser | None" = None) -> "Iterator[Browser]":
     """Yields a fresh Chromium. The WAV starts when a page opens the microphone, and silence follows it.
 
-    `microphone` is what the person answers when the page asks: "allow" or "deny". `beside` is another Chromium that is
-    open meanwhile: Playwright runs once in a thread.
+    `microphone` is what the person answers when the page asks: "allow", "deny", or nothing ("ask"), and then the page
+    has what the test grants, until it takes it away. `beside` is another Chromium that is open meanwhile: Playwright
+    runs once in a thread.
     Skips the test where Chromium or Playwright is missing; in CI a skip is a failure (conftest.py).
     """
     program = next(filter(None, map(shutil.which, NAMES)), None)
@@ -43,8 +49,7 @@ def chromium(wav: Path | None, *, microphone: str = "allow", beside: "Browser | 
         from playwright.sync_api import sync_playwright
     except ImportError:
         pytest.skip("Playwright is not installed")
-    answer = "" if microphone == "allow" else "=deny"
-    args = [*FLAGS, f"--use-fake-ui-for-media-stream{answer}"]
+    args = [*FLAGS, *ANSWERS[microphone]]
     if wav is not None:
         args.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
     with ExitStack() as ending:

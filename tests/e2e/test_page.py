@@ -2,90 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jiwer
 import pytest
 from browsers.chromium import STEP_MS, chromium
 from process import running_server
-from spoken import CLIP_TEXT, spoken_wav
+from visitor import FEW_ERRORS, PHONE, Visit, expect, visitor, wait_for_state, word_error_rate
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocketRoute
-
-expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+    from playwright.sync_api import Browser, Page, WebSocketRoute
 
 KEY = "a-key-of-the-tests"
-FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
-PHONE = {"width": 390, "height": 844}
-Visit = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with running_server(SOTTO_ENGINE="moonshine") as url:
-        yield url
-
-
-def is_complaint(line: "ConsoleMessage") -> bool:
-    """What the console tells of a request that our server refused with reason (400) is the story, not a fault."""
-    return line.type in ("error", "warning") and "responded with a status of 400" not in line.text
-
-
-@contextmanager
-def visitor(browser: "Browser", url: str) -> Iterator[Visit]:
-    """Opens the page, as often as asked. Whatever the browser complains about, CSP first of all, fails the test."""
-    complaints: list[str] = []
-    contexts = []
-
-    def visit(*, init: str = "", prepare: "Callable[[Page], None]" = lambda page: None, **options: object) -> "Page":
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(STEP_MS)
-        page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        if init:
-            page.add_init_script(init)
-        prepare(page)
-        answer = page.goto(url)
-        assert answer is not None and "default-src 'self'" in (answer.header_value("content-security-policy") or "")
-        expect(page.locator("#language option")).not_to_have_count(0)
-        return page
-
-    try:
-        yield visit
-    finally:
-        for context in contexts:
-            context.close()
-    assert complaints == []
-
-
-@pytest.fixture(scope="module")
-def speaking(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
-    with chromium(spoken_wav(tmp_path_factory.mktemp("voice"))) as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(speaking: "Browser", server: str) -> Iterator[Visit]:
-    with visitor(speaking, server) as visit:
-        yield visit
-
-
-def wait_for_state(page: "Page", state: str, seconds: float = 20.0) -> None:
-    expect(page.locator("body")).to_have_attribute("data-state", state, timeout=seconds * 1000)
-
-
-def words(text: str) -> str:
-    return " ".join(re.findall(r"[a-z']+", text.lower()))
-
-
-def word_error_rate(page: "Page") -> float:
-    return float(jiwer.wer(words(CLIP_TEXT), words(page.locator("#finals").inner_text())))
 
 
 def test_speech_grows_into_captions_and_ends_as_a_text_file(visit: Visit) -> None:
@@ -115,8 +44,9 @@ def test_speech_grows_into_captions_and_ends_as_a_text_file(visit: Visit) -> Non
     expect(page.locator("#engine")).to_have_text("moonshine tiny-en")  # free: nothing about seconds and money
 
     lines = page.locator("#finals p").all_inner_texts()
+    page.click("#download")
     with page.expect_download() as download:
-        page.click("#download")
+        page.get_by_role("button", name="Text", exact=True).click()
     assert download.value.suggested_filename.endswith(".txt")
     assert Path(download.value.path()).read_text().split("\n") == [*lines, ""]
     page.click("#copy")
@@ -393,7 +323,7 @@ def test_only_finals_are_read_aloud_and_the_button_is_reached_by_keyboard(visit:
     assert page.locator("#finals #partials, #partials #finals").count() == 0
     assert page.get_by_role("status").text_content() == "Ready"  # the state, without the clock
     expect(page.locator("#only-language")).to_be_visible()
-    for _ in range(2):  # captions, button
+    for _ in range(4):  # how to read, captions, sound from, button
         page.keyboard.press("Tab")
     expect(page.locator("#button")).to_be_focused()
     assert_nothing_is_wider_than_the_screen(page)
@@ -464,7 +394,7 @@ def test_an_empty_transcript_of_the_whole_recording_takes_nothing_away(visit: Vi
           return asText([
             { type: "take" },
             { type: "partial", utterance: 1, text: "hello", stable: 0 },
-            { type: "whole", text: "" },
+            { type: "whole", finals: [] },
           ].reduce(reduce, EMPTY));
         }"""
     )

@@ -1,0 +1,67 @@
+"""A person who visits the page in Chromium, and what that person sees."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import jiwer
+import pytest
+from browsers.chromium import STEP_MS
+from spoken import CLIP_TEXT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+
+expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+
+FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
+PHONE = {"width": 390, "height": 844}
+REFUSED = re.compile(r"responded with a status of 4(00|15)")
+Visit = Callable[..., "Page"]
+
+
+def is_complaint(line: "ConsoleMessage") -> bool:
+    """What the console tells of a request that our server refused with reason is the story, not a fault."""
+    return line.type in ("error", "warning") and not REFUSED.search(line.text)
+
+
+@contextmanager
+def visitor(browser: "Browser", url: str) -> Iterator[Visit]:
+    """Opens the page, as often as asked. Whatever the browser complains about, CSP first of all, fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def visit(*, init: str = "", prepare: "Callable[[Page], None]" = lambda page: None, **options: object) -> "Page":
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(STEP_MS)
+        page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if init:
+            page.add_init_script(init)
+        prepare(page)
+        answer = page.goto(url)
+        assert answer is not None and "default-src 'self'" in (answer.header_value("content-security-policy") or "")
+        expect(page.locator("#language option")).not_to_have_count(0)
+        return page
+
+    try:
+        yield visit
+    finally:
+        for context in contexts:
+            context.close()
+    assert complaints == []
+
+
+def wait_for_state(page: "Page", state: str, seconds: float = 20.0) -> None:
+    expect(page.locator("body")).to_have_attribute("data-state", state, timeout=seconds * 1000)
+
+
+def words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z']+", text.lower()))
+
+
+def word_error_rate(page: "Page") -> float:
+    return float(jiwer.wer(words(CLIP_TEXT), words(page.locator("#finals").inner_text())))
