@@ -46,6 +46,20 @@ class ResumeExpired(SottoError):
     code, status, close, retryable = "resume.expired", 410, 4031, True
 
 
+class StoreAway(SottoError):
+    """The store of rooms did not do it, or did not say so in time."""
+
+    code, status, close, retryable = "room.unavailable", 503, 1013, True
+
+
+class RoomNotFound(SottoError):
+    code, status, close = "room.not_found", 404, 4504
+
+
+class RoomExpired(SottoError):
+    code, status, close = "room.expired", 410, 4505
+
+
 class RequestInvalid(SottoError):
     code, status, close = "request.invalid", 400, 4500
 

@@ -1,0 +1,92 @@
+"""A real redis-server on a free port of loopback, with nothing kept on disk; it ends with the block."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from time import monotonic, sleep
+
+import pytest
+import redis
+
+READY_S = 20.0
+
+
+@dataclass
+class RedisServer:
+    port: int
+    folder: str
+    cluster: bool
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> "redis.Redis[bytes]":
+        return redis.Redis(port=self.port)
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
+        command += ["--save", "", "--appendonly", "no"]
+        if self.cluster:
+            command += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with closing(self.client) as client:
+            wait_for(lambda: answers(client))
+            if self.cluster and b"cluster_slots_assigned:0" in client.execute_command("CLUSTER", "INFO"):
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            if self.cluster:
+                wait_for(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+
+    def kill(self) -> None:
+        """At once, with all it had in memory."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """It is there, and does nothing any more."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def running_redis(cluster: bool = False) -> Iterator[RedisServer]:
+    if not shutil.which("redis-server"):
+        pytest.skip("no redis-server here")
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(free_port(), folder, cluster)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        return int(free.getsockname()[1])
+
+
+def answers(client: "redis.Redis[bytes]") -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def wait_for(there: object) -> None:
+    deadline = monotonic() + READY_S
+    while not there():  # type: ignore[operator]
+        assert monotonic() < deadline, "redis-server did not become ready"
+        sleep(0.01)  # it has no event to tell
