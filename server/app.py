@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from .api import batch, deepgram, errors, health, live, openai_rest, realtime, tokens
+from .api import batch, deepgram, errors, health, live, openai_rest, realtime, rooms, tokens
 from .api.auth import Auth
 from .api.guard import Guard
 from .api.service import Limits, Service
@@ -19,6 +19,9 @@ from .audio.vad import load_model
 from .engines.base import Engine
 from .engines.pool import PATIENCE, UNHURRIED, Patience, Pool
 from .metrics import Metrics
+from .rooms.base import Store
+from .rooms.rooms import Rooms
+from .rooms.sqlite import Sqlite
 from .secret import kept_secret
 from .settings import EngineName, Settings
 from .speech.session import Policy
@@ -44,19 +47,22 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
         concurrency = calls(settings, settings.chosen_engine)
         signing, metrics = secret(settings), Metrics()
         other = spare(settings, metrics, fallback)
-        async with Pool(chosen, concurrency, other, patience=patience(chosen), observe=metrics.called) as pool:
+        async with (
+            Pool(chosen, concurrency, other, patience=patience(chosen), observe=metrics.called) as pool,
+            Rooms(store(settings), lease_s=settings.resume_s, max_viewers=settings.max_viewers) as kept,
+        ):
             app.state.service = service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
                 CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
                 settings.temp_dir, settings.recordings_dir, signing, Sessions(settings.resume_s),
-                Auth([key.get_secret_value() for key in settings.api_keys], signing), metrics,
+                Auth([key.get_secret_value() for key in settings.api_keys], signing), metrics, kept,
             )  # fmt: skip
             watch(service)
             yield
 
     app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-    for part in (live, batch, deepgram, openai_rest, realtime, tokens, health):
+    for part in (live, rooms, batch, deepgram, openai_rest, realtime, tokens, health):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_api_route("/", index, include_in_schema=False)
@@ -75,6 +81,8 @@ def watch(service: Service) -> None:
     watch("sotto_sessions", "Sessions whose client is there.", lambda: sessions.connected)
     watch("sotto_sessions_away", "Sessions whose client vanished and may come back.",
           lambda: len(sessions) - sessions.connected)  # fmt: skip
+    watch("sotto_viewers", "Who follows rooms here.", lambda: service.rooms.viewers)
+    watch("sotto_captions_held", "Finals that wait for the store.", lambda: service.rooms.held)
     watch("sotto_uploads", "Files under way.", lambda: service.uploads)
     watch("sotto_draining", "1 while the server is being stopped.", lambda: service.draining)
 
@@ -118,6 +126,16 @@ def make_engine(settings: Settings, name: EngineName) -> Engine:
 
             workers = calls(settings, name)
             return Whisper(model, workers=workers, cpu_threads=max(1, CORES // workers))
+
+
+def store(settings: Settings) -> Store:
+    """Where finals are kept; without retention only in memory, for as long as a session may go on."""
+    times = {"retention_s": settings.retention_h * 3600 or settings.resume_s, "lease_s": settings.resume_s}
+    if settings.redis_url:
+        from .rooms.redis import Redis
+
+        return Redis(settings.redis_url.get_secret_value(), **times)
+    return Sqlite(settings.state_dir / "rooms.db" if settings.retention_h else None, **times)
 
 
 def policy(settings: Settings, engine: Engine) -> Policy:

@@ -87,12 +87,19 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(None, min_length=16)
     """What signs tickets and tokens, the same for all servers of one address; by default made once and kept."""
 
+    retention_h: float = Field(24, ge=0)
+    """Hours for which the finals of rooms are kept; 0 keeps nothing on disk, and in memory only for SOTTO_RESUME_S."""
+    redis_url: SecretStr | None = None
+    """Where rooms are kept and shared by several servers, such as redis://127.0.0.1:6379; by default in a file."""
+    max_viewers: int = Field(10_000, ge=1)
+    """Viewers of rooms at once."""
+
     temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where the recordings of running sessions and uploads lie; they are deleted when the session ends."""
     recordings_dir: Path | None = None
     """Where every session's whole recording is kept, under the session's id; by default none is kept."""
     state_dir: Path = Field(default_factory=lambda: state_home() / "sotto")
-    """Where the secret is kept that was made; by default $XDG_STATE_HOME/sotto or ~/.local/state/sotto."""
+    """Where rooms and the secret are kept; by default $XDG_STATE_HOME/sotto or ~/.local/state/sotto."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log; never speech or keys."""
 
@@ -128,6 +135,13 @@ class Settings(BaseSettings):
         parts = urlsplit(value or "http://none")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError("expected an address such as http://127.0.0.1:9000/v1")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("expected an address such as redis://127.0.0.1:6379")
         return value
 
     @field_validator("temp_dir", "recordings_dir")

@@ -54,5 +54,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Close every connection. What does not let itself be closed is left behind with the process."""
+        service: Service = self._app.state.service
+        service.rooms.dismiss()
         with anyio.move_on_after(END_S):
             await super().shutdown(sockets)

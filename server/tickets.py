@@ -39,6 +39,8 @@ class Ticket:
     prompt: str = ""
     interim: bool = True
     audio: Samples | None = None
+    offset: int = 0  # the newest in the room that the client was told
+    began: float = 0.0  # seconds since 1970, when the time line was at 0
 
 
 def seal(ticket: Ticket, secret: bytes) -> str:
@@ -55,13 +57,14 @@ def open_ticket(text: str, secret: bytes, now: float) -> Ticket:
     # The text of the signature is compared, for base64 has several texts for the same bytes.
     if not whole or not hmac.compare_digest(signature(body, secret), signed):
         raise RequestInvalid("expected a ticket of this server, got something else", param="ticket")
-    session, room, generation, place, mark, expires, prompt, interim, audio = json.loads(
+    session, room, generation, place, mark, expires, prompt, interim, audio, offset, began = json.loads(
         urlsafe_b64decode(body.removeprefix(f"{VERSION}.") + "==")
     )
     if now >= expires:
         raise ResumeExpired(f"this ticket was good until {now - expires:.0f} s ago", param="ticket")
     samples = Samples(*audio) if audio else None
-    return Ticket(session, room, generation, Place(*place), Mark(*mark), expires, prompt, interim, samples)
+    stands = Place(*place), Mark(*mark), expires
+    return Ticket(session, room, generation, *stands, prompt, interim, samples, offset, began)
 
 
 def _values(part: object) -> object:

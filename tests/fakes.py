@@ -60,9 +60,6 @@ class ScriptedEngine:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.heard) >= calls, timeout=10)
 
-    def open(self) -> None:
-        pass
-
     def transcribe(self, speech: Speech) -> Hypothesis:
         with self._changed:
             self.heard.append(speech)

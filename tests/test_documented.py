@@ -22,6 +22,7 @@ from server.app import create_app
 from server.audio.packet import Place
 from server.errors import TooManySessions
 from server.live import Warning
+from server.rooms.room import Gap, State
 from server.settings import Settings, variable
 from server.speech.types import Caption, Mark, Word
 from server.tickets import Ticket
@@ -125,16 +126,19 @@ def test_every_figure_is_documented_and_no_other():
 
 WORDS = (Word("Hello", 0.0, 1.0),)
 TICKET = Ticket("s_1", "s_1", 1, Place(), Mark(), 0.0)
+SETTLED = Caption(1, 0.0, 1.0, "Hello", 5, True, WORDS, "en", degraded=True)
 TOLD = [
     messages.ready("s_1", "s_1", "moonshine tiny-en", {name: 1.0 for name in ("session_s", "idle_s", "resume_s")}),
-    messages.partial(Caption(1, 0.0, 1.0, "Hello", 5, False)),
-    messages.final(Caption(1, 0.0, 1.0, "Hello", 5, True, WORDS, "en", degraded=True), TICKET, "1.a.b"),
+    messages.partial("s_1", Caption(1, 0.0, 1.0, "Hello", 5, False)),
+    messages.final(messages.shown(SETTLED, TICKET), TICKET, "1.a.b"),
     messages.ack(TICKET, "1.a.b"),
     messages.resumed(TICKET),
     messages.reconnect("1.a.b"),
     messages.warning(Warning("engine.delayed", "late", 2.5)),
     messages.error(TooManySessions("all taken"), "r_1"),
     messages.done(1.0, 1.0, 1.0, 1),
+    messages.room(State("keynote", "1f00c2d4", True, False)),
+    messages.gap(Gap(13, 15)),
 ]
 SAID = {
     kind.model_fields["type"].annotation.__args__[0]: kind  # the one value of its Literal
@@ -214,7 +218,8 @@ def test_every_key_of_the_error_object_is_documented():
 
 
 def test_every_warning_is_documented():
-    source = ast.parse((ROOT / "server" / "live.py").read_text())
+    sources = [ROOT / "server" / "live.py", ROOT / "server" / "api" / "line.py"]
+    source = ast.parse("\n".join(path.read_text() for path in sources))
     sent = {
         call.args[0].value
         for call in ast.walk(source)
@@ -227,8 +232,8 @@ def test_every_warning_is_documented():
 
 
 def test_the_limits_are_the_defaults():
-    shown = {"1 MB (2²⁰ bytes)": 2**20, "8 MB": 2**23, "4 hours": 14_400, "60 s": 60, "500": 500}
-    shown |= {"200 MB": 200_000_000, "12 hours": 12, "8": 8, "10 s": 10, "10 minutes": 600}
+    shown = {"1 MB (2²⁰ bytes)": 2**20, "8 MB": 2**23, "4 hours": 14_400, "60 s": 60, "500": 500, "10,000": 10_000}
+    shown |= {"200 MB": 200_000_000, "12 hours": 12, "24 hours": 24, "8": 8, "10 s": 10, "10 minutes": 600}
     documented = {names(setting)[0]: shown[default] for _, setting, default in table("what is bounded")}
     assert documented == {name: getattr(SHIPPED, name.removeprefix("SOTTO_").lower()) for name in documented}
 

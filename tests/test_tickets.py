@@ -30,6 +30,7 @@ samples = st.none() | st.builds(Samples, st.just("mulaw"), numbers, numbers)
 tickets = st.builds(
     Ticket, st.text(max_size=24), st.text(max_size=64), numbers, st.builds(Place, numbers, numbers, numbers, seconds),
     marks, st.just(NOW + 1), st.text(st.characters(codec="utf-8"), max_size=200), st.booleans(), samples,
+    numbers, seconds,
 )  # fmt: skip
 
 

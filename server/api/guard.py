@@ -3,6 +3,10 @@
 A browser sends the user's requests for any page that asks it to, even to a server on loopback, so a foreign page is
 turned away by its Origin. Programs send none, and pass. A page of a site that is allowed may read the answers, which
 its browser has to be told (CORS, in the Fetch standard).
+
+A page that reads from its own name sends no Origin either. An attacker who points that name at 127.0.0.1 (DNS
+rebinding) would read what was said in rooms; so on loopback these are given only to those who ask for a name of this
+machine.
 """
 
 from ipaddress import ip_address
@@ -22,6 +26,7 @@ POLICY = {
     "Vary": "Origin",  # an answer kept for one site must not be given to a page of another
     "X-Content-Type-Options": "nosniff",
 }
+SPOKEN = "/api/rooms/"  # below it is what others have said, for who sends no Origin too
 PREFLIGHT_S = 7200  # the longest that Chromium remembers
 
 
@@ -31,15 +36,18 @@ class Guard:
     def __init__(self, app: ASGIApp, allowed_origins: list[str], host: str) -> None:
         self._app = app
         self._allowed = frozenset(allowed_origins)
+        self._names = frozenset(map(_netloc, allowed_origins))
         self._loopback = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin and not self._may(origin.rstrip("/"), headers.get("host", "")):
-            fault = OriginForbidden(f"pages of {origin[:100]} may not use this server; SOTTO_ALLOWED_ORIGINS")
+        origin, host = headers.get("origin"), headers.get("host", "")
+        page = origin or f"http://{host}"
+        spoken = scope["path"].startswith(SPOKEN)
+        if (origin and not self._may(page.rstrip("/"), host)) or (spoken and not origin and not self._is_ours(host)):
+            fault = OriginForbidden(f"pages of {page[:100]} may not use this server; SOTTO_ALLOWED_ORIGINS")
             refusal = response(fault, path=scope["path"])
             if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
                 return await send({"type": "websocket.close", "code": OriginForbidden.close})
@@ -62,11 +70,16 @@ class Guard:
             return True
         # A name that an attacker points at 127.0.0.1 makes Origin and Host equal, so on loopback the name counts too.
         netloc = _netloc(origin)
-        return (
-            bool(netloc)
-            and netloc == host.lower()
-            and (not self._loopback or is_loopback(urlsplit(f"//{host}").hostname or ""))
-        )
+        return bool(netloc) and netloc == host.lower() and self._is_ours(host)
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a page of this name can be our own."""
+        if not self._loopback or "*" in self._allowed or host.lower() in self._names:
+            return True
+        try:
+            return is_loopback(urlsplit(f"//{host}").hostname or "")
+        except ValueError:  # [ without ]
+            return False
 
 
 def _readable(origin: str | None) -> dict[str, str]:

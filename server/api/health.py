@@ -17,13 +17,16 @@ async def healthz() -> JSONResponse:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """What the engine is and knows; 503 while the server is being stopped."""
+    """What the engine is and knows; 503 while the server is being stopped, or has no store to share with others."""
     state = service(request)
     if state.draining:
         return JSONResponse({"status": "draining"}, 503)
+    if state.rooms.away and state.rooms.store.remote:  # with a store of its own the server is still the best there is
+        return JSONResponse({"status": "degraded"}, 503)
     engine = state.pool.engine
     about = {"engine": engine.name, "languages": engine.languages and sorted(engine.languages), "paid": engine.paid}
-    return JSONResponse({"status": "ready", **about, "sessions": len(state.sessions)})
+    store = "degraded" if state.rooms.away else "ready"
+    return JSONResponse({"status": "ready", **about, "sessions": len(state.sessions), "store": store})
 
 
 @router.get("/metrics")

@@ -1,11 +1,13 @@
 """A client's WebSocket and the session behind it, whatever protocol the two speak.
 
 The socket is always drained, and one task writes to it. What the client says goes into the inbox, what it is told comes
-from the outbox, and `live.caption` is between them. A protocol is a subclass: it tells what a message means, and how
-a caption or a fault is told.
+from the outbox, and `live.caption` is between them. What that publishes goes to the room first, one thing after the
+other: a final is stored before its client is told, so that whoever goes on with the session knows of it. A protocol is
+a subclass: it tells what a message means, and how a caption or a fault is told.
 """
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -19,12 +21,14 @@ from ..audio import probe, raw
 from ..audio.ingest import Ingest
 from ..audio.packet import Place
 from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded
-from ..live import Command, Output
+from ..live import Command, Output, Settled, Warning
 from ..meter import Meter
+from ..rooms.base import Final, Kept, Said, Speaker
 from ..rooms.outbox import Outbox
 from ..speech.session import Session
-from ..speech.types import Mark
-from ..tickets import Ticket
+from ..speech.types import Caption, Mark
+from ..tickets import Ticket, seal
+from . import messages
 from .errors import new_request_id
 from .inbox import Inbox
 from .service import STOPPED, Service, new_id
@@ -32,6 +36,9 @@ from .sessions import SUPERSEDED, Hold
 
 SEND_S = 30.0  # seconds a message may take to leave, and all of them at the end; a reader this slow is gone
 CLOSE_S = 5.0  # seconds to say goodbye
+STOP = 4500  # close codes from here on mean: do not come back
+STORE_AWAY = "captions cannot be kept, and who follows elsewhere does not see them, until this is over"
+STORE_BACK = "captions are kept again, those in between too"
 
 Chore = Callable[[], Coroutine[Any, Any, None]]
 
@@ -65,7 +72,8 @@ class Line(ABC):
         self.idle_s = service.limits.idle_s  # a protocol may know better, here and below
         self.max_message_bytes = service.limits.max_message_bytes
         self.inbox = Inbox(service.limits.max_backlog_bytes)
-        self.outbox = Outbox()
+        self.outbox: Outbox[str] = Outbox()
+        self._published: Outbox[Output] = Outbox()  # on the way to the room and then to the client
         self.hold: Hold | None = None
         self.started = False  # something was said that counts: too late for options
         self.stopped = False  # the client said that nothing more comes
@@ -73,6 +81,7 @@ class Line(ABC):
         self.file = id  # the name of a recording that is kept
         self._lost = anyio.Event()  # another connection has taken the session over
         self._ingest: Ingest | None = None
+        self._speaker: Speaker | None = None  # what the room knows
 
     # -- what a protocol tells ---------------------------------------------------------------------------------
 
@@ -104,8 +113,9 @@ class Line(ABC):
         return ()
 
     async def vanish(self) -> None:
-        """The socket is gone, and no message said so before. What is raised or returned ends the listening."""
-        raise Gone
+        """The socket is gone. What was said is still made final, for the room; what is raised ends that too."""
+        self.go_on_alone()
+        await self.inbox.put(Command.STOP)
 
     # -- the life of a line ------------------------------------------------------------------------------------
 
@@ -128,8 +138,9 @@ class Line(ABC):
         gone = False
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send)
                 try:
+                    await self._enter()
+                    tasks.start_soon(self._send)
                     await self._run()
                 except* Gone:
                     raise
@@ -142,6 +153,7 @@ class Line(ABC):
         except* Exception as group:
             fault = self._fault(group)
         gone = gone or (self.hold is not None and self.hold.away)
+        await self._leave_room(fault)
         end = "left" if gone else fault.code if fault else "done"
         self.service.metrics.ended.labels(self.protocol, end).inc()
         if gone:
@@ -151,6 +163,7 @@ class Line(ABC):
 
     def close(self) -> None:
         """Delete the session's files and forget it."""
+        self.service.rooms.changed.discard(self._tell_of_store)
         if self.hold:
             self.service.sessions.leave(self.hold)
         if self._ingest:
@@ -158,8 +171,20 @@ class Line(ABC):
 
     def lose(self) -> None:
         """From this moment on nothing more is published here."""
+        self._published.discard()
         self.outbox.discard()
         self._lost.set()
+
+    def go_on_alone(self) -> None:
+        """The session goes on without its client. Raises Gone where there is nothing to go on with."""
+        service = self.service
+        waits = service.limits.resume_grace_s > 0 and len(service.sessions) <= 2 * service.limits.max_sessions
+        if not self.started or not waits or (service.draining and not self.stopped):
+            raise Gone
+        assert self.hold
+        self.hold.away = True
+        self.outbox.discard()
+        log.info("session %s: the client vanished after %d finals", self.id, self.ticket.mark.finals)
 
     def _fault(self, group: ExceptionGroup[Exception]) -> SottoError:
         """What the client is told: its own fault, or that one of ours is in the log."""
@@ -170,8 +195,6 @@ class Line(ABC):
         return SottoError("something went wrong here; the log tells more")
 
     async def _run(self) -> None:
-        self._enter()
-        self.greet()
         async with anyio.create_task_group() as tasks:
             own: tuple[Chore, ...] = (self._receive, self._leave_in_time, self._leave_to_another, self.service.stopped)
             for chore in own + self.chores():
@@ -183,10 +206,16 @@ class Line(ABC):
         self.farewell(spent)
         log.info("session %s: done, %.1f s of audio, %d finals", self.id, spent.time, spent.finals)
 
-    def _enter(self) -> None:
+    async def _enter(self) -> None:
+        """Until this returns the client is told nothing: where it is told of its room, the room is there."""
         self.service.admit()
         self.hold = self.service.sessions.open(self.id, self.lose)
         log.info("session %s: started", self.id)
+        self.greet()
+        await self.enter_room()
+        self.service.rooms.changed.add(self._tell_of_store)
+        if self.service.rooms.away:
+            self._tell_of_store(True)
 
     async def _leave_to_another(self) -> NoReturn:
         await self._lost.wait()
@@ -201,7 +230,9 @@ class Line(ABC):
 
     async def say(self, said: live.Input) -> None:
         """The client said this to the session. Waits only while more is held than may be."""
-        self.started = True
+        if not self.started:
+            self.started = True
+            self.ticket = replace(self.ticket, began=time.time())
         if said is Command.STOP:
             self.stopped = True
         await self.inbox.put(said)
@@ -263,18 +294,115 @@ class Line(ABC):
             policy = replace(policy, partials=False)
         language = service.language(ticket.mark.language)
         session = Session(policy, language=language, prompt=ticket.prompt, mark=ticket.mark)
-        await live.caption(
-            receive,
-            self._ingest,
-            session,
-            service.pool,
-            self.publish,
-            cpu=service.cpu,
-            meter=Meter(service.metrics, anyio.current_time),
-            stall_s=service.limits.stall_s,
-            resumes=self.resumes,
-        )
+        fault: SottoError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep)
+            try:
+                await live.caption(
+                    receive,
+                    self._ingest,
+                    session,
+                    service.pool,
+                    self._queue,
+                    cpu=service.cpu,
+                    meter=Meter(service.metrics, anyio.current_time),
+                    stall_s=service.limits.stall_s,
+                    resumes=self.resumes,
+                )
+            except SottoError as error:  # what was said before it is told before it
+                fault = error
+            self._published.close()
+        if fault:
+            raise fault
         return session
+
+    # -- the room ----------------------------------------------------------------------------------------------
+
+    @property
+    def named_room(self) -> str:
+        """As the address names it, which every protocol leaves room for. Raises RequestInvalid."""
+        return messages.room_name(self.socket.query_params.get("room") or self.id)
+
+    async def enter_room(self) -> None:
+        """`ticket.room` is the session's room from now on, and no other any more."""
+        rooms, former = self.service.rooms, self._speaker
+        self._speaker = Speaker(self.ticket.room, self.id, self.ticket.generation, self.ticket.offset)
+        if former and former.room != self._speaker.room:
+            await rooms.close(former, over=True)
+        await rooms.open(self._speaker)
+
+    async def claim_room(self, ticket: Ticket, hold: Hold) -> list[Kept]:
+        """The session of a ticket goes on here, and `hold` knows as which generation; the finals its client missed.
+
+        Raises Superseded for a ticket that is older than what the client is known to have.
+        """
+        rooms, former = self.service.rooms, self._speaker
+        self._speaker = Speaker(ticket.room, ticket.session, hold.generation, ticket.offset)
+        if former:
+            await rooms.close(former, over=True)
+        claim = await rooms.claim(self._speaker, ticket.generation, ticket.mark.utterance)
+        hold.generation = claim.generation
+        self._speaker = replace(self._speaker, generation=claim.generation)
+        return claim.missed
+
+    async def _leave_room(self, fault: SottoError | None) -> None:
+        if self._speaker is None:
+            return
+        returns = self.resumes and self.started
+        if isinstance(fault, Superseded):
+            over = False
+        elif fault:
+            over = fault.close >= STOP or not returns
+        else:
+            over = self.stopped or not returns
+        await self.service.rooms.close(self._speaker, over)
+
+    def _queue(self, told: Output) -> None:
+        key = told.utterance if isinstance(told, Caption) else None
+        if isinstance(told, Settled) and told.final:
+            self._published.drop(told.final.utterance)
+        self._published.put(told, key)
+
+    async def _keep(self) -> None:
+        """Give the room what was published, then the client."""
+        try:
+            while (told := await self._published.next()) is not None:
+                match told:
+                    case Settled(mark, place, final):
+                        ticket = replace(self.ticket, mark=mark, place=place)
+                        self.ticket = await self._store(final, ticket) if final else ticket
+                    case Caption():
+                        self._show(told)
+                self.publish(told)
+        except Superseded:
+            self.lose()
+            raise
+
+    async def _store(self, final: Caption, ticket: Ticket) -> Ticket:
+        """The ticket behind this final, which is in the room, or held for it until the store is back."""
+        assert self._speaker
+        told, next = ticket.offset, replace(ticket, offset=ticket.offset + 1)
+        sealed = self.seal(next) if self.resumes else ""
+        kept = Final(replace(self._speaker, offset=told), final.utterance, messages.shown(final, next), sealed)
+        offset = await self.service.rooms.append(kept)
+        if offset is None:
+            self._show(replace(final, stable=len(final.text)))
+            return next
+        return replace(next, offset=offset)
+
+    def _show(self, caption: Caption) -> None:
+        """A partial, or a final that has no offset yet, to whoever follows at the moment."""
+        rooms, room = self.service.rooms, self.ticket.room
+        if rooms.watched(room):
+            rooms.show(room, Said(self.id, caption.utterance, messages.partial(self.id, caption)))
+
+    def _tell_of_store(self, away: bool) -> None:
+        told = Warning("room.degraded", STORE_AWAY) if away else Warning("room.degraded", STORE_BACK, 0.0)
+        self._published.put(told, key="room.degraded")
+
+    def seal(self, ticket: Ticket) -> str:
+        """Good from now on for as long as one may come back."""
+        return seal(replace(ticket, expires=time.time() + self.service.limits.resume_s), self.service.secret)
 
     # -- the client is told ------------------------------------------------------------------------------------
 

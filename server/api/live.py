@@ -15,7 +15,7 @@ from ..speech.types import Caption, Mark
 from ..tickets import Samples, open_ticket, seal
 from . import messages
 from .auth import credential, subprotocol
-from .line import Chore, Gone, Line, Refusal
+from .line import Chore, Line, Refusal
 from .messages import Finalize, Recording, Resume, Start, Stop
 from .service import Service, service
 
@@ -88,9 +88,10 @@ class Connection(Line):
                     raise RequestInvalid("start comes before the first sound, finalize and stop")
                 self._options = options.over(self._options)
                 self._choose()
+                await self.enter_room()
                 self._acknowledge()
             case Resume(ticket=ticket):
-                self._resume(ticket)
+                await self._resume(ticket)
             case Recording():
                 await self.say(Command.RECORDING)
             case Finalize():
@@ -109,19 +110,14 @@ class Connection(Line):
 
     async def vanish(self) -> None:
         """Without a word; after some time its last ones are made final. If it comes back, this session is lost."""
-        service = self.service
-        waits = service.limits.resume_grace_s > 0 and len(service.sessions) <= 2 * service.limits.max_sessions
-        if not self.started or self.stopped or service.draining or not waits:
-            raise Gone
-        assert self.hold
-        self.hold.away = True
-        self.outbox.discard()
-        log.info("session %s: the client vanished after %d finals", self.id, self.ticket.mark.finals)
-        with anyio.move_on_after(service.limits.resume_grace_s):
-            await service.stopping.wait()
-        await self.inbox.put(Command.STOP)
+        self.go_on_alone()
+        if not self.stopped:
+            with anyio.move_on_after(self.service.limits.resume_grace_s):
+                await self.service.stopping.wait()
+            await self.inbox.put(Command.STOP)
 
-    def _resume(self, sealed: str) -> None:
+    async def _resume(self, sealed: str) -> None:
+        """What is in the room and not in the ticket was lost on its way to the client, which is told it again."""
         if self._begun:
             raise RequestInvalid("resume comes first, instead of start", param="type")
         assert self.hold
@@ -130,14 +126,19 @@ class Connection(Line):
         service.language(ticket.mark.language)
         hold = service.sessions.take(ticket.session, ticket.generation, self.lose, now)
         service.sessions.leave(self.hold)
-        self._expired = None
+        self.hold, self._expired = hold, None
+        missed = await self.claim_room(ticket, hold)
         log.info("session %s: goes on in %s, connection %d", self.id, ticket.session, hold.generation)
         service.metrics.resumes.inc()
-        self.hold, self.ticket = hold, replace(ticket, generation=hold.generation)
+        self.ticket = replace(ticket, generation=hold.generation)
         self.file = f"{ticket.session}-{self.file}"  # the part before may lie beside it
         self.started = True
         self.deadline -= ticket.mark.time
         self._say_ready()
+        for kept in missed:
+            later = open_ticket(kept.ticket, service.secret, now)
+            self.ticket = replace(later, generation=hold.generation, offset=kept.offset)
+            self.outbox.put(messages.final(kept.shown, self.ticket, self._seal()))
         self._acknowledge()
         self.outbox.put(messages.resumed(self.ticket))
 
@@ -172,14 +173,13 @@ class Connection(Line):
                 self.outbox.put(messages.warning(told))
             case Caption():
                 if self.ticket.interim:
-                    self.outbox.put(messages.partial(told), key=told.utterance)
-            case Settled(mark, place, final):
-                self.ticket = replace(self.ticket, mark=mark, place=place)
-                if final is None:
-                    return self._acknowledge()
+                    self.outbox.put(messages.partial(self.id, told), key=told.utterance)
+            case Settled(final=None):
+                self._acknowledge()
+            case Settled(final=Caption() as final):
                 self.outbox.drop(final.utterance)
                 sealed = self._seal()
-                self.outbox.put(messages.final(final, self.ticket, sealed))
+                self.outbox.put(messages.final(messages.shown(final, self.ticket), self.ticket, sealed))
 
     def farewell(self, spent: Session) -> None:
         self.outbox.put(messages.done(spent.time, spent.spoken, spent.sent, spent.finals))

@@ -8,8 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from ..errors import RequestInvalid, SottoError
 from ..live import Warning
+from ..rooms.room import Gap, State
 from ..speech.types import Caption
 from ..tickets import LARGEST, Ticket
+
+ROOM = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ROOM_NAME = "expected 1 to 64 letters, digits, - or _"
+PLACE = re.compile(r"(?:([0-9a-f]{1,32}):)?([0-9]{1,15})")
 
 
 class _Message(BaseModel):
@@ -37,8 +42,8 @@ class Start(_Message):
     @field_validator("room")
     @classmethod
     def _room(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            raise ValueError("expected 1 to 64 letters, digits, - or _")
+        if name is not None and not ROOM.fullmatch(name):
+            raise ValueError(ROOM_NAME)
         return name
 
     def over(self, other: "Start") -> "Start":
@@ -107,17 +112,28 @@ def ready(session: str, room: str, engine: str, limits: dict[str, float], record
     return _json(type="ready", session=session, room=room, engine=engine, recording=recording, limits=limits)
 
 
-def partial(shown: Caption) -> str:
-    return _json(type="partial", **_times(shown), text=shown.text, stable=shown.stable)
+def partial(session: str, shown: Caption) -> str:
+    return _json(type="partial", session=session, **_times(shown), text=shown.text, stable=shown.stable)
 
 
-def final(shown: Caption, ticket: Ticket, sealed: str) -> str:
+def final(shown: str, ticket: Ticket, sealed: str) -> str:
     """With its acknowledgement, so that no crash can come between the two."""
-    words = [{"text": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in shown.words]
-    final: dict[str, Any] = {**_times(shown), "text": shown.text, "words": words, "language": shown.language}
-    if shown.degraded:
-        final["degraded"] = True
-    return _json(type="final", offset=ticket.mark.finals, **final, ack=_ack(ticket, sealed))
+    return _json(type="final", offset=ticket.offset, **members(shown), ack=_ack(ticket, sealed))
+
+
+def shown(caption: Caption, ticket: Ticket) -> str:
+    """What everybody is told of a final: the members of a JSON object, without its braces."""
+    words = [{"text": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in caption.words]
+    at = {"at": round(ticket.began + caption.start, 3)}
+    degraded = {"degraded": True} if caption.degraded else {}
+    said = {"text": caption.text, "words": words, "language": caption.language, **degraded}
+    return _json(session=ticket.session, **_times(caption), **at, **said)[1:-1]
+
+
+def members(shown: str) -> dict[str, Any]:
+    """The same, read again."""
+    found: dict[str, Any] = json.loads(f"{{{shown}}}")
+    return found
 
 
 def _times(shown: Caption) -> dict[str, Any]:
@@ -130,7 +146,7 @@ def ack(ticket: Ticket, sealed: str) -> str:
 
 def resumed(ticket: Ticket) -> str:
     """What the client sends next begins at the ticket's place."""
-    about = {"offset": ticket.mark.finals, "generation": ticket.generation}
+    about = {"offset": ticket.offset, "generation": ticket.generation}
     return _json(type="resumed", session=ticket.session, **_place(ticket), **about)
 
 
@@ -150,6 +166,33 @@ def _place(ticket: Ticket) -> dict[str, Any]:
 def warning(told: Warning) -> str:
     lag = {} if told.lag is None else {"lag_s": told.lag}
     return _json(type="warning", code=told.code, message=told.message, **lag)
+
+
+def room(state: State) -> str:
+    """To a viewer: what it follows, and whether anybody may still speak there."""
+    about = {"room": state.room, "epoch": state.epoch, "live": state.live, "degraded": state.degraded}
+    return _json(type="room", **about)
+
+
+def gap(missed: Gap) -> str:
+    """To a viewer: these finals it will not see."""
+    return _json(type="gap", first=missed.first, last=missed.last)
+
+
+def room_name(name: str) -> str:
+    """The name, if it is one. Raises RequestInvalid."""
+    if not ROOM.fullmatch(name):
+        raise RequestInvalid(f"room: {ROOM_NAME}", param="room")
+    return name
+
+
+def place(said: str, param: str) -> tuple[int, str | None]:
+    """What a viewer has: an offset, and of which epoch if it says so. Raises RequestInvalid."""
+    if not said:
+        return 0, None
+    if not (found := PLACE.fullmatch(said)):
+        raise RequestInvalid(f"{param}: expected an offset, or an epoch and an offset with : between", param=param)
+    return int(found[2]), found[1]
 
 
 def done(audio_s: float, spoken_s: float, billed_s: float, finals: int) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from ..engines.pool import Pool
 from ..errors import Draining, RequestInvalid, TooManySessions
 from ..metrics import Metrics
+from ..rooms.rooms import Rooms
 from ..speech.session import Policy
 from .auth import Auth
 from .sessions import Sessions
@@ -59,6 +60,7 @@ class Service:
     sessions: Sessions
     auth: Auth
     metrics: Metrics
+    rooms: Rooms
     uploads: int = 0  # under way
     stopping: anyio.Event = field(default_factory=anyio.Event)
 

@@ -49,9 +49,6 @@ class Engine(Protocol):
     longest: float  # seconds of audio it takes at once
     context: float  # seconds it likes to hear again before what is new, told what was `known`; 0: it cannot be told
 
-    def open(self) -> None:
-        """Calls may come soon: what they need and takes long begins now. Returns at once; no call depends on it."""
-
     def transcribe(self, speech: Speech) -> Hypothesis:
         """Word times are session seconds. Raises EngineError."""
 

@@ -58,9 +58,6 @@ class Moonshine:
         self._cache = [i.name for i in self._decoder.get_inputs() if i.name.startswith("past_")]
         self._growing = [name for name in self._cache if ".decoder." in name]  # the encoder's part comes once
 
-    def open(self) -> None:
-        """All is loaded."""
-
     def transcribe(self, speech: Speech) -> Hypothesis:
         """Greedy, after what is known; the last answer is the first guess. Raises EngineError."""
         samples = speech.audio.samples()

@@ -5,8 +5,8 @@ import json
 import math
 import os
 import tempfile
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -55,13 +55,10 @@ class OpenAI:
         self._model = model
         self._words = "whisper" in model.lower()  # the others refuse verbose_json
         self._folder = folder
-        self._account = api_key, base_url
-        self._loading = threading.Lock()
-        self._calls: Calls | None = None
-
-    def open(self) -> None:
-        """The SDK takes as long to import as all the rest of the server; whoever comes meanwhile can speak already."""
-        threading.Thread(target=self._load, name="sotto-sdk", daemon=True).start()
+        # The SDK takes as long to import as all the rest; whoever comes back to a new server can speak meanwhile.
+        loading = ThreadPoolExecutor(1, "sotto-sdk")
+        self._calls = loading.submit(_load, api_key, base_url)
+        loading.shutdown(wait=False)
 
     def transcribe(self, speech: Speech) -> Hypothesis:
         """One upload, one answer. Raises EngineError."""
@@ -79,23 +76,21 @@ class OpenAI:
             file.write(clip.data)
             file.seek(0)
             fields["file"] = (os.path.basename(file.name), file)
-            body = self._load().post(fields, speech.timeout)
+            body = self._calls.result().post(fields, speech.timeout)
         return _read(body, clip, speech.language)
 
     def close(self) -> None:
         """Close the idle connections now, and the busy ones after their answer."""
-        if self._calls:
-            self._calls.close()
+        self._calls.result().close()
 
-    def _load(self) -> "Calls":
-        with self._loading:
-            if self._calls is None:
-                from .openai_calls import Calls
 
-                self._calls = Calls(*self._account)
-                if gc.get_freeze_count():  # as __main__ does with all that was loaded before
-                    gc.freeze()
-            return self._calls
+def _load(api_key: str, base_url: str | None) -> "Calls":
+    from .openai_calls import Calls
+
+    calls = Calls(api_key, base_url)
+    if gc.get_freeze_count():  # as __main__ does with all that was loaded before
+        gc.freeze()
+    return calls
 
 
 def _read(body: bytes, clip: Clip, language: str | None) -> Hypothesis:

@@ -152,7 +152,6 @@ class Pool:
         self._threads = anyio.CapacityLimiter(self._concurrency)
         async with AsyncExitStack() as stack:
             stack.callback(self.engine.close)
-            self.engine.open()
             if self._fallback:
                 await stack.enter_async_context(self._fallback)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -61,9 +61,6 @@ class Whisper:
         self.languages: frozenset[str] | None = frozenset(self._model.supported_languages)
         self._turns = threading.BoundedSemaphore(workers)
 
-    def open(self) -> None:
-        """All is loaded."""
-
     def transcribe(self, speech: Speech) -> Hypothesis:
         """Detects the language where none is given. Raises EngineError."""
         if speech.language and self.languages and speech.language not in self.languages:

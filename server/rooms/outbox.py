@@ -1,23 +1,26 @@
 """What one reader was not sent yet. A slow reader loses partials, then its connection; nobody waits for it."""
 
 from collections import OrderedDict
+from typing import Generic, TypeVar
 
 import anyio
 
 from ..errors import ClientSlow
 
+T = TypeVar("T")
 
-class Outbox:
+
+class Outbox(Generic[T]):
     """Messages in order; one put with a `key` replaces the unsent one of the same key."""
 
     def __init__(self, limit: int = 1000) -> None:
-        self._messages: OrderedDict[object, str] = OrderedDict()
+        self._messages: OrderedDict[object, T] = OrderedDict()
         self._limit = limit  # messages that may wait
         self._some = anyio.Event()
         self._closed = False
         self._slow = False  # a message found no room: the reader is lost
 
-    def put(self, message: str, key: object = None) -> None:
+    def put(self, message: T, key: object = None) -> None:
         """Never waits. Where there is no room, a message with a key is lost; one without it loses the reader."""
         if self._closed:
             return
@@ -42,7 +45,7 @@ class Outbox:
         self._slow = False
         self.close()
 
-    async def next(self) -> str | None:
+    async def next(self) -> T | None:
         """The next message, or None at the end. Raises ClientSlow when too many were waiting."""
         while not (self._messages or self._slow):
             if self._closed:

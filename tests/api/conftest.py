@@ -127,7 +127,7 @@ async def read(socket: AsyncWebSocketSession, until: str | None = None) -> Told:
 @asynccontextmanager
 async def serving(engine: Counts | None = None, fallback: Counts | None = None, **settings: Any) -> AsyncIterator[Site]:
     """The app with an engine of the tests; leaving ends every session first, without waiting for who may come back."""
-    settings = {"resume_grace_s": 0, "secret": SECRET} | settings
+    settings = {"resume_grace_s": 0, "secret": SECRET, "retention_h": 0} | settings
     app = create_app(Settings(_env_file=None, **settings), engine or Counts(), fallback)
     with anyio.fail_after(60 * PATIENCE_S):  # some put the clock forward
         async with app.router.lifespan_context(app):

@@ -21,9 +21,6 @@ class Counts:
         self.asked: list[Speech] = []
         self.closed = False
 
-    def open(self) -> None:
-        pass
-
     def transcribe(self, speech: Speech) -> Hypothesis:
         self.asked.append(speech)
         return Hypothesis(" ".join(NUMBERS[: round(2 * (speech.end - speech.start))]), language=speech.language or "en")

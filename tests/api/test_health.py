@@ -16,7 +16,7 @@ async def test_alive_and_ready():
         assert (await site.client.get("/healthz")).json() == {"status": "ok"}
         ready = await site.client.get("/readyz")
         about = {"engine": "counts", "languages": ["de", "en"], "paid": False}
-        assert (ready.status_code, ready.json()) == (200, {"status": "ready", **about, "sessions": 0})
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", **about, "sessions": 0, "store": "ready"})
         async with site.open() as socket:
             await socket.receive_text()
             assert (await site.client.get("/readyz")).json()["sessions"] == 1

@@ -331,7 +331,7 @@ class Bare:
     """
 
     def __init__(self, *said: bytes | str, leave: str = "") -> None:
-        self.reads, self._left = anyio.Event(), anyio.Event()
+        self.reads, self.told, self._left = anyio.Event(), anyio.Event(), anyio.Event()
         self.got: list[dict] = []
         self._leave = leave
         self._said = [{"type": "websocket.connect"}]
@@ -354,6 +354,7 @@ class Bare:
 
     async def _send(self, message: dict) -> None:
         if message["type"] != "websocket.accept":
+            self.told.set()
             await self.reads.wait()
         self.got.append(message)
         if self._leave and self._leave in self.text:
@@ -452,11 +453,12 @@ async def test_a_slow_reader_loses_partials_and_no_final(caplog):
 
 async def test_who_never_reads_loses_the_connection(clock: Clock):
     client = Bare()
-    async with serving() as site, anyio.create_task_group() as tasks:
-        tasks.start_soon(client.visit, site)
-        await anyio.wait_all_tasks_blocked()
-        assert len(site.service.sessions) == 1
-        await clock.forward(line.SEND_S + 1)
+    async with serving() as site:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.visit, site)
+            await client.told.wait()
+            assert len(site.service.sessions) == 1
+            await clock.forward(line.SEND_S + 1)
         assert not site.service.sessions
 
 

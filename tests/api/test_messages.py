@@ -14,7 +14,8 @@ from server.live import Warning
 from server.speech.types import Caption, Mark, Word
 from server.tickets import Ticket
 
-TICKET = Ticket("s_1", "s_1", 1, Place(1, 48_213, 213, 60.0), Mark(60.5, finals=5, sent=92.4), 0.0)
+MARK = Mark(60.5, finals=5, sent=92.4)
+TICKET = Ticket("s_1", "s_1", 1, Place(1, 48_213, 213, 60.0), MARK, 0.0, offset=5, began=1_800_000_000.0)
 SAID = {
     '{"type":"start"}': Start(),
     '{"type":"start","language":"de","interim":false}': Start(language="de", interim=False),
@@ -66,23 +67,25 @@ def test_the_query_has_no_type_and_no_audio():
 
 def test_a_partial_and_a_final():
     partial = Caption(4, 12.3204, 14.0, "hello wor", 6, False)
-    assert json.loads(messages.partial(partial)) == {
-        "type": "partial", "utterance": 4, "start": 12.32, "end": 14.0, "text": "hello wor", "stable": 6,
+    assert json.loads(messages.partial("s_1", partial)) == {
+        "type": "partial", "session": "s_1", "utterance": 4, "start": 12.32, "end": 14.0,
+        "text": "hello wor", "stable": 6,
     }  # fmt: skip
     final = Caption(4, 12.32, 14.2, "Grüße.", 6, True, (Word("Grüße.", 12.32, 14.2),), "de")
-    line = messages.final(final, TICKET, "1.a.b")
+    line = messages.final(messages.shown(final, TICKET), TICKET, "1.a.b")
     assert "Grüße." in line and "\n" not in line
     told = json.loads(line)
     assert (told["offset"], told["language"]) == (5, "de") and "degraded" not in told
     assert told["ack"] == {
         "recording": 1, "bytes": 48_213, "header": 213, "audio_s": 60.5, "billed_s": 92.4, "ticket": "1.a.b",
     }  # fmt: skip
+    assert told["session"] == "s_1" and told["at"] == 1_800_000_012.32
     assert told["words"] == [{"text": "Grüße.", "start": 12.32, "end": 14.2}]
 
 
 def test_a_final_that_is_a_guess_says_so():
     final = Caption(1, 0.0, 1.0, "hello", 5, True, degraded=True)
-    assert json.loads(messages.final(final, TICKET, "1.a.b"))["degraded"] is True
+    assert messages.members(messages.shown(final, TICKET))["degraded"] is True
 
 
 def test_a_warning_has_a_lag_only_where_it_is_known():

@@ -67,7 +67,7 @@ class Listener(Line):
         self._results = Results(options, self.about.of_result())
         self.ticket = replace(
             self.ticket, mark=Mark(language=self.service.language(options.language)), prompt=options.prompt,
-            interim=options.interim_results, audio=options.samples,
+            interim=options.interim_results, audio=options.samples, room=self.named_room,
         )  # fmt: skip
         if options.endpointing:
             wish, policy = options.endpointing / 1000, self.service.policy

@@ -136,8 +136,9 @@ class Speaker(Line):
         self._config, self.policy = config, config.policy(self.service.policy)
         self._items = Items(config.turns is not None, self.policy.preroll)
         self.ticket = replace(
-            self.ticket, mark=Mark(language=language), prompt=config.words.terms, audio=config.samples
-        )
+            self.ticket, mark=Mark(language=language), prompt=config.words.terms, audio=config.samples,
+            room=self.named_room,
+        )  # fmt: skip
 
     # -- the client is told ------------------------------------------------------------------------------------
 
