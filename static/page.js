@@ -295,6 +295,7 @@ openBeside($("reading-menu"), $("reading"), "below");
 openBeside($("download-menu"), $("download"), "above");
 offerSizes($("size"));
 offerFullScreen($("fullscreen"));
+$("fullscreen").addEventListener("click", () => $("reading-menu").hidePopover());
 showState("idle");
 engine = await askEngine(document.baseURI, window);
 offerLanguages();

@@ -29,8 +29,9 @@ export class Sources {
   /** The choice, anew: browsers tell the names only after the microphone was allowed. */
   async offer() {
     const devices = (await this.mediaDevices?.enumerateDevices?.()) ?? [];
-    const microphones = devices.filter(({ kind, deviceId }) => kind === "audioinput" && !ALIASES.has(deviceId));
-    const named = microphones.length > 1 ? microphones : []; // the only one is the browser's choice
+    const microphones = devices.filter(({ kind }) => kind === "audioinput");
+    const known = microphones.filter(({ deviceId, label }) => label && !ALIASES.has(deviceId));
+    const named = known.length > 1 ? known : []; // the only one is the browser's choice
     const options = [new Option("Microphone", ""), ...named.map(({ label, deviceId }) => new Option(label, deviceId))];
     if (this.mediaDevices?.getDisplayMedia) options.push(new Option("Tab or system sound", DISPLAY));
     this.select.replaceChildren(...options);

@@ -361,6 +361,22 @@ def test_the_end_is_followed_only_while_the_reader_is_there(visit: Visit) -> Non
     assert (at_first, after_reading_back, after_the_button) == (0, 0, 0)
 
 
+def test_a_session_that_follows_another_hides_none_of_its_lines(visit: Visit) -> None:
+    page = visit()
+    page.evaluate(
+        """async () => {
+          const { CaptionsView } = await import("/static/captions_view.js");
+          const { EMPTY, reduce } = await import("/static/captions/transcript.js");
+          const find = (id) => document.getElementById(id);
+          const view = new CaptionsView({ scroller: find("captions"), finals: find("finals"),
+            partials: find("partials"), newest: find("newest") });
+          const said = (text) => ({ type: "final", utterance: 1, offset: 1, start: 0, end: 1, text, words: [] });
+          view.render([{ type: "take" }, said("One."), { type: "anew" }, said("Two.")].reduce(reduce, EMPTY));
+        }"""
+    )
+    assert page.locator("#finals p").all_inner_texts() == ["One.", "Two."]
+
+
 def test_a_late_partial_never_replaces_a_final_on_the_page(visit: Visit) -> None:
     shown = visit().evaluate(
         """async () => {
