@@ -40,18 +40,18 @@ async def transcriptions(_request: Request) -> Response:
 
 
 @router.get("/v1/models")
-async def models(request: Request) -> dict[str, Any]:
+async def models(request: Request) -> JSONResponse:
     """The server's engine, as the only model."""
-    return {"object": "list", "data": [_model(request)]}
+    return JSONResponse({"object": "list", "data": [_model(request)]})
 
 
 @router.get("/v1/models/{id:path}")
-async def model(request: Request, id: str) -> dict[str, Any]:
+async def model(request: Request) -> JSONResponse:
     """The engine, if it is called so."""
-    found = _model(request)
+    found, id = _model(request), request.path_params["id"]
     if id != found["id"]:
         raise HTTPException(404, f"expected {found['id']}, got {id[:100]}")
-    return found
+    return JSONResponse(found)
 
 
 def _model(request: Request) -> dict[str, Any]:
