@@ -43,7 +43,7 @@ def save(page: "Page", form: str) -> tuple[str, str]:
     """The name and the text of a download."""
     page.click("#download")
     with page.expect_download() as download:
-        page.get_by_role("button", name=form).click()
+        page.locator("#download-menu").get_by_role("button", name=form).click()
     expect(page.locator("#download-menu")).to_be_hidden()
     return download.value.suggested_filename, Path(download.value.path()).read_text()
 
