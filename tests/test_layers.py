@@ -92,10 +92,5 @@ def test_engines_that_are_not_chosen_are_not_imported():
     assert not {"faster_whisper", "ctranslate2", "moonshine_voice", "openai", "torch"} & loaded
 
 
-def test_no_route_has_fastapi_load_the_former_pydantic():
-    # It does for every parameter that it is to read, and for every answer that is not a Response; a tenth of the start.
-    assert "pydantic.v1" not in loaded_by("import server.app")
-
-
 def test_the_start_does_not_wait_for_the_sdk_of_openai():
     assert "openai" not in loaded_by("import server.app, server.engines.openai")

@@ -1,4 +1,4 @@
-"""What a request asks for: a small JSON body, whatever its headers say, or its query."""
+"""A small JSON body, whatever its headers say."""
 
 from typing import TypeVar
 
@@ -28,19 +28,7 @@ async def read(request: Request, model: type[Body]) -> Body:
     try:
         return model.model_validate_json(body.strip() or b"{}")
     except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def query(request: Request, model: type[Body]) -> Body:
-    """Raises RequestInvalid."""
-    try:
-        return model.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def _invalid(error: ValidationError) -> RequestInvalid:
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(map(str, first["loc"])) or None
-    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return RequestInvalid(f"{param}: {said}" if param else "expected a JSON object", param=param)
+        first = error.errors(include_url=False, include_input=False)[0]
+        param = ".".join(map(str, first["loc"])) or None
+        said = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        raise RequestInvalid(f"{param}: {said}" if param else "expected a JSON object", param=param) from None

@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -29,6 +30,7 @@ def install(app: FastAPI) -> None:
     """Every fault of a route is answered with the one error object."""
     app.add_exception_handler(SottoError, _sotto)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -85,6 +87,13 @@ async def _http(request: Request, fault: Exception) -> JSONResponse:
     answer = response(RequestInvalid(str(fault.detail)), fault.status_code, path=request.url.path)
     answer.headers.update(fault.headers or {})
     return answer
+
+
+async def _validation(request: Request, fault: Exception) -> JSONResponse:
+    assert isinstance(fault, RequestValidationError)
+    first = fault.errors()[0]
+    param = str(first["loc"][-1])
+    return response(RequestInvalid(f"{param}: {first['msg']}", param=param), path=request.url.path)
 
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:

@@ -40,18 +40,18 @@ async def transcriptions(_request: Request) -> Response:
 
 
 @router.get("/v1/models")
-async def models(request: Request) -> JSONResponse:
+async def models(request: Request) -> dict[str, Any]:
     """The server's engine, as the only model."""
-    return JSONResponse({"object": "list", "data": [_model(request)]})
+    return {"object": "list", "data": [_model(request)]}
 
 
 @router.get("/v1/models/{id:path}")
-async def model(request: Request) -> JSONResponse:
+async def model(request: Request, id: str) -> dict[str, Any]:
     """The engine, if it is called so."""
-    found, id = _model(request), request.path_params["id"]
+    found = _model(request)
     if id != found["id"]:
         raise HTTPException(404, f"expected {found['id']}, got {id[:100]}")
-    return JSONResponse(found)
+    return found
 
 
 def _model(request: Request) -> dict[str, Any]:

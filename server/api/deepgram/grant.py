@@ -1,7 +1,6 @@
 """POST /v1/auth/grant: a token for a browser, for whoever has an API key."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from .. import body
@@ -16,9 +15,9 @@ class Wish(BaseModel):
 
 
 @router.post("/v1/auth/grant")
-async def grant(request: Request) -> JSONResponse:
+async def grant(request: Request) -> dict[str, str | int]:
     """Good for `ttl_seconds`. A token does not open this."""
     auth = service(request).auth
     auth.check_key(credential(request))
     wish = await body.read(request, Wish)
-    return JSONResponse({"access_token": auth.mint(wish.ttl_seconds), "expires_in": wish.ttl_seconds})
+    return {"access_token": auth.mint(wish.ttl_seconds), "expires_in": wish.ttl_seconds}

@@ -10,7 +10,6 @@ from hmac import compare_digest
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from ...errors import AuthExpired, AuthInvalid, RequestInvalid
@@ -37,7 +36,7 @@ class Wish(BaseModel):
 
 
 @router.post("/v1/realtime/client_secrets")
-async def mint(request: Request) -> JSONResponse:
+async def mint(request: Request) -> dict[str, Any]:
     """A secret opens as many sessions as one likes until it expires. Only an API key opens this."""
     known = service(request)
     known.auth.check_key(credential(request))
@@ -46,8 +45,7 @@ async def mint(request: Request) -> JSONResponse:
     known.language(config.words.expected)
     expires = int(time.time()) + wish.expires_after.seconds
     session = config.effective(known.pool.engine.name, known.policy) | {"id": new_id("sess")}
-    secret = seal(config, expires, known.secret)
-    return JSONResponse({"value": secret, "expires_at": expires, "session": session})
+    return {"value": seal(config, expires, known.secret), "expires_at": expires, "session": session}
 
 
 def seal(config: Config, expires: int, secret: bytes) -> str:
