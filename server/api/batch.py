@@ -54,9 +54,9 @@ async def _answer(form: FormData, state: Service, tell: Tell, *, stream: bool) -
     finals = count(1)
     transcript = await read(
         publish=lambda segment: tell(_line("final", utterance=next(finals), **formats.to_final(segment))),
-        progress=lambda done_s, of_s: tell(_line("progress", done_s=done_s, duration_s=of_s), passing=True),
+        progress=lambda *seconds: tell(_line("progress", **formats.to_progress(*seconds)), passing=True),
     )
-    tell(_line("done", **JSON[format](transcript)))
+    tell(await to_thread.run_sync(lambda: _line("done", **JSON[format](transcript)), limiter=state.files))
     return None
 
 

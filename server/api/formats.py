@@ -14,13 +14,18 @@ def to_json(transcript: Transcript) -> dict[str, Any]:
 
 def to_verbose_json(transcript: Transcript) -> dict[str, Any]:
     """The same with the segments, and the words where the engine gives their times."""
-    segments = [{**_times(s), "text": s.text} for s in transcript.segments if s.text]
+    segments = [{**_times(s), "text": s.text} for s in transcript.segments]
     return {**to_json(transcript), "segments": segments, "words": _words(transcript.words)}
 
 
 def to_final(segment: Segment) -> dict[str, Any]:
     """One segment by itself, as live captions tell it."""
     return {**_times(segment), "text": segment.text, "words": _words(segment.words), "language": segment.language}
+
+
+def to_progress(done_s: float, duration_s: float | None) -> dict[str, Any]:
+    """How far a file is transcribed."""
+    return {"done_s": round(done_s, 3), "duration_s": None if duration_s is None else round(duration_s, 3)}
 
 
 def _times(of: Segment | Word) -> dict[str, float]:

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from ..audio.vad import Vad
+from ..batch.isolated import decoded
 from ..batch.transcribe import Segment, Transcript, transcribe
 from ..engines.base import EngineError, Speech
 from ..errors import AudioTooLarge, Draining, EngineUnavailable, IdleTimeout, Overloaded, RequestInvalid, SottoError
@@ -105,7 +106,7 @@ class Upload(Response):
 
     def _refusal(self, fault: SottoError) -> Response:
         answer = self._refuse(fault)
-        if isinstance(fault, TooMuch | Overloaded):
+        if isinstance(fault, TooMuch | TooMany):
             return Refusal(answer)
         if isinstance(fault, IdleTimeout | Draining):
             answer.headers["Connection"] = "close"  # what is left of the body would be read as the next request
@@ -132,8 +133,8 @@ async def transcribed(
     """The text of an upload; `language` is one of Service.language.
 
     `publish` gets each segment, in order, as soon as it is there; `progress` gets the seconds up to which all is
-    transcribed, and the file's length where it is known. Raises AudioCorrupt, UnsupportedFormat, AudioTooLarge,
-    EngineUnavailable.
+    transcribed, and the file's length where it is known. Raises AudioCorrupt, UnsupportedFormat, AudioTooLarge
+    (all of them before the first progress, as far as the file's beginning tells), Overloaded, EngineUnavailable.
     """
     key = new_id("upload")
 
@@ -142,18 +143,18 @@ async def transcribed(
             return await state.pool.transcribe(key, speech)
 
     try:
-        transcript = await transcribe(
-            file.file,
-            ask,
-            Vad(state.vad).push,
-            limiter=state.files,
-            longest=state.pool.longest,
-            longest_s=state.limits.max_upload_s,
-            language=language,
-            prompt=prompt,
-            publish=publish,
-            progress=progress,
-        )
+        async with decoded(file.file, longest_s=state.limits.max_upload_s) as sound:
+            transcript = await transcribe(
+                sound.read,
+                ask,
+                Vad(state.vad).push,
+                limiter=state.files,
+                longest=state.pool.longest,
+                language=language,
+                prompt=prompt,
+                publish=publish,
+                progress=lambda done_s: progress(done_s, sound.duration),
+            )
     except EngineError as error:
         log.warning("%s: %s", key, error)
         fault = EngineUnavailable("the engine could not transcribe this; the server's log tells why")
@@ -178,7 +179,7 @@ def at_the_door(request: Request) -> None:
 def admitted(state: Service) -> Iterator[None]:
     """One of the uploads under way. Raises Overloaded."""
     if state.uploads >= state.limits.max_uploads:
-        raise Overloaded(f"{state.limits.max_uploads} files are being transcribed", retry_after_s=5)
+        raise TooMany(f"{state.limits.max_uploads} files are being transcribed", retry_after_s=5)
     state.uploads += 1
     try:
         yield
@@ -210,6 +211,10 @@ async def body_of(request: Request, most: int) -> AsyncIterator[FormData]:
             await file.write(chunk)
         await file.seek(0)
         yield FormData([("file", file)])
+
+
+class TooMany(Overloaded):
+    """Too many files are under way, and nothing of this one has been read."""
 
 
 class TooMuch(AudioTooLarge):

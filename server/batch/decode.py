@@ -5,8 +5,10 @@ demuxer is named here, from the first bytes; formats, codecs and protocols are w
 reads through a Python file only, so that it has nothing it could open.
 """
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import groupby, repeat
+from time import monotonic
 from typing import BinaryIO, NoReturn
 
 import av
@@ -15,6 +17,7 @@ import soxr
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from ..errors import AudioCorrupt, AudioTooLarge, UnsupportedFormat
@@ -24,6 +27,8 @@ BLOCK_S = 1.0  # seconds decoded before they are resampled and given out: few ca
 GAP_S = 0.15  # a time stamp this far ahead of the samples is a gap; below it is the jitter of containers
 LONGEST_GAP_S = 60.0  # one further ahead is a damaged time stamp, not a silence
 RATES = range(4_000, 384_001)  # Hz; outside, a header lies, and a block would be resampled to gigabytes
+MOST_SAMPLES = 384_000  # a second, in all channels: 8 of 48 kHz, 2 of 192 kHz
+COUNTING_S = 0.5  # seconds in which the packets of a file are counted before it is read: 200,000 of them
 MAGIC = 12  # bytes that tell the format
 
 PCM = ("u8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "alaw", "mulaw")
@@ -39,21 +44,29 @@ OPTIONS = {
 }
 
 
-def decode(file: BinaryIO, *, longest_s: float) -> Iterator[Samples]:
+def decode(
+    file: BinaryIO, *, longest_s: float, length: Callable[[float | None], None] = lambda seconds: None
+) -> Iterator[Samples]:
     """The first audio track of a seekable binary file as float32 blocks of about a second, mono, 16 kHz.
 
     It begins at 0 where the file begins; gaps in its time line are filled with silence, damaged packets are left
-    out, and a file that breaks off is read up to there. Raises UnsupportedFormat for what is not audio,
-    AudioCorrupt where nothing can be decoded, AudioTooLarge once more than `longest_s` seconds were read.
+    out, and a file that breaks off is read up to there. Before the first block `length` gets the seconds that are
+    to come, or None. Raises UnsupportedFormat for what is not audio, AudioCorrupt where nothing can be decoded,
+    AudioTooLarge before the first block where that is known, else once more than `longest_s` seconds were read.
     """
     file.seek(0)
     demuxer = sniff(file.read(MAGIC))
-    file.seek(0)
+    too_large = AudioTooLarge(f"expected at most {longest_s:g} s of audio, got more", param="file")
+    with _open(file, demuxer) as container:
+        seconds = _length(container, longest_s)
+    length(seconds)
+    if seconds is not None and seconds > longest_s + BLOCK_S:
+        raise too_large
     count = 0
     for block in _resample(_open_and_read(file, demuxer)):
         count += len(block)
         if count > longest_s * RATE:
-            raise AudioTooLarge(f"expected at most {longest_s:g} s of audio, got more", param="file")
+            raise too_large
         yield block
     if not count:
         raise AudioCorrupt(f"expected audio, got {demuxer} in which nothing can be decoded", param="file")
@@ -93,12 +106,34 @@ def _is_layer_3(magic: bytes) -> bool:
 Sound = tuple[NDArray[np.float32], int]  # mono samples and their rate in Hz
 
 
-def _open_and_read(file: BinaryIO, demuxer: str) -> Iterator[Sound]:
+def _open(file: BinaryIO, demuxer: str) -> InputContainer:
+    file.seek(0)
     try:
-        container = av.open(file, "r", format=demuxer, options=OPTIONS, io_open=_refuse, metadata_errors="replace")
+        return av.open(file, "r", format=demuxer, options=OPTIONS, io_open=_refuse, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise AudioCorrupt(f"expected a whole {demuxer} header, got one that cannot be read", param="file") from error
-    with container:
+
+
+def _length(container: InputContainer, longest_s: float) -> float | None:
+    """Seconds, counted by packets, which no header can lie about; as the header tells where that takes too long."""
+    stream = _audio(container)
+    base = float(stream.time_base or 0)
+    origin = (container.start_time or 0) / av.time_base
+    place = 0.0
+    give_up = monotonic() + COUNTING_S
+    for packet in _packets(container, stream):
+        gap = packet.pts * base - origin - place if packet.pts is not None else 0.0
+        for seconds in (gap if gap > GAP_S else 0.0, (packet.duration or 0) * base):
+            place += seconds if seconds < LONGEST_GAP_S else 0.0  # FFmpeg itself tells a day for the last one of Vorbis
+        if place > longest_s + BLOCK_S:
+            break
+        if monotonic() > give_up:
+            return container.duration / av.time_base if container.duration else None
+    return place or None
+
+
+def _open_and_read(file: BinaryIO, demuxer: str) -> Iterator[Sound]:
+    with _open(file, demuxer) as container:
         yield from _place(_frames(container, _audio(container)), (container.start_time or 0) / av.time_base)
 
 
@@ -112,20 +147,30 @@ def _audio(container: InputContainer) -> AudioStream:
         if codec is None or codec.name not in CODECS:
             known = ", ".join(sorted(CODECS))
             raise UnsupportedFormat(f"expected one of {known}, got {codec and codec.name}", param="file")
+        if codec.sample_rate:  # MP3 and AAC tell it with the first frame
+            _check(codec.sample_rate, codec.channels)
         codec.thread_count = 1  # 0, the default, starts a thread per core
         return stream
     raise UnsupportedFormat("expected an audio track, got none", param="file")
 
 
+def _check(rate: int, channels: int) -> None:
+    if rate not in RATES:
+        raise UnsupportedFormat(f"expected {RATES[0]} to {RATES[-1]} Hz, got {rate}", param="file")
+    if rate * channels > MOST_SAMPLES:
+        raise UnsupportedFormat(
+            f"expected at most {MOST_SAMPLES} samples per second, got {channels} channels of {rate}", param="file"
+        )
+
+
+def _packets(container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+    """Up to where the file ends, breaks off or is damaged."""
+    with suppress(av.FFmpegError):
+        yield from container.demux(stream)
+
+
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:  # the file breaks off or is damaged here: what came before counts
-            return
-        if packet is None:
-            return
+    for packet in _packets(container, stream):
         try:
             yield from packet.decode()
         except av.FFmpegError:  # one damaged packet
@@ -136,11 +181,11 @@ def _place(frames: Iterator[AudioFrame], origin: float) -> Iterator[Sound]:
     """Mono samples, with silence where the time stamps leave a gap."""
     position = 0.0
     for frame in frames:
-        if frame.sample_rate not in RATES:
-            raise UnsupportedFormat(f"expected {RATES[0]} to {RATES[-1]} Hz, got {frame.sample_rate}", param="file")
+        _check(frame.sample_rate, frame.layout.nb_channels)
         gap = frame.time - origin - position if frame.time is not None else 0.0
         if GAP_S < gap < LONGEST_GAP_S:
-            yield np.zeros(round(gap * frame.sample_rate), np.float32), frame.sample_rate
+            for seconds in (*repeat(BLOCK_S, int(gap)), gap % BLOCK_S):
+                yield np.zeros(round(seconds * frame.sample_rate), np.float32), frame.sample_rate
             position += gap
         yield _mono(frame), frame.sample_rate
         position += frame.samples / frame.sample_rate

@@ -5,7 +5,7 @@ All speech is in exactly one piece: where somebody speaks on, two pieces meet at
 
 import io
 import wave
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,45 +65,47 @@ class Piece:
         return Clip(data.getvalue(), ".wav", self.start)
 
 
-def split(blocks: Iterable[Samples], hear: Hear, longest: float) -> Generator[Piece | None]:
+class Splitter:
     """The speech of a file in order, in pieces of at most `longest` seconds; no piece where nobody speaks.
 
-    `blocks` are float32, mono, 16 kHz, of any length; no more of them is held than one piece. Each one that is done
-    with gives a None: there a reader may pause, however long the silence.
+    What it is given is float32, mono, 16 kHz, of any length. It holds no more than one piece besides.
     """
-    most = max(int(longest / FRAME_S), 2 * SMOOTH)
-    held = _Held()
-    for frames in _frames(blocks, hear):
-        for frame, speech in frames:
+
+    def __init__(self, hear: Hear, longest: float) -> None:
+        self._hear = hear
+        self._most = max(int(longest / FRAME_S), 2 * SMOOTH)
+        self._held = _Held()
+        self._rest = np.zeros(0, np.float32)  # less than a frame
+
+    @property
+    def start(self) -> float:
+        """Seconds up to which nothing is to come any more: where the next piece could begin."""
+        return self._held.first * FRAME_S
+
+    def push(self, samples: Samples) -> list[Piece]:
+        """The pieces that are whole now."""
+        all_ = np.concatenate([self._rest, samples])
+        whole, self._rest = np.split(all_, [len(all_) // FRAME * FRAME])
+        return list(self._cut(whole))
+
+    def finish(self) -> list[Piece]:
+        """What is left; the last frame is filled up with silence."""
+        pieces = self.push(np.zeros(-len(self._rest) % FRAME, np.float32))
+        if self._held.heard:
+            pieces.append(self._held.take(len(self._held.frames) - max(0, self._held.quiet - POST_ROLL)))
+        return pieces
+
+    def _cut(self, whole: Samples) -> Iterator[Piece]:
+        held = self._held
+        pcm = np.clip(np.rint(whole * 32768), -32768, 32767).astype(np.int16).reshape(-1, FRAME)
+        for frame, speech in zip(pcm, self._hear(whole).tolist(), strict=True):
             held.add(frame, speech)
             if not held.heard:
                 held.wait()
             elif held.quiet >= LONG_SILENCE:
                 yield held.take(len(held.frames) - held.quiet + POST_ROLL)
-            elif len(held.frames) >= most:
+            elif len(held.frames) >= self._most:
                 yield held.take(held.weakest())
-        yield None
-    if held.heard:
-        yield held.take(len(held.frames) - max(0, held.quiet - POST_ROLL))
-
-
-Judged = Iterator[tuple[NDArray[np.int16], float]]  # frames as 16 bits with their probability of speech
-
-
-def _frames(blocks: Iterable[Samples], hear: Hear) -> Iterator[Judged]:
-    """The whole frames that each block completes; the last one is filled up with silence."""
-    rest = np.zeros(0, np.float32)
-    for block in blocks:
-        rest = np.concatenate([rest, block])
-        whole, rest = np.split(rest, [len(rest) // FRAME * FRAME])
-        yield _judged(whole, hear)
-    if len(rest):
-        yield _judged(np.pad(rest, (0, FRAME - len(rest))), hear)
-
-
-def _judged(whole: Samples, hear: Hear) -> Judged:
-    pcm = np.clip(np.rint(whole * 32768), -32768, 32767).astype(np.int16).reshape(-1, FRAME)
-    return zip(pcm, hear(whole).tolist(), strict=True)
 
 
 class _Held:

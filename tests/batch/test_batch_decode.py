@@ -4,7 +4,6 @@ import functools
 import io
 import json
 import os
-import socket
 import struct
 import tracemalloc
 import wave
@@ -16,6 +15,7 @@ import av
 import numpy as np
 import pytest
 import soxr
+from flac import silent
 
 from server.batch.decode import OPTIONS, decode
 from server.errors import AudioCorrupt, AudioTooLarge, UnsupportedFormat
@@ -230,6 +230,32 @@ def test_a_sample_rate_that_would_swell_is_refused():
         sound_of(wav(bytes(20_000), rate=1))
 
 
+def test_too_many_samples_a_second_are_refused_whatever_they_are():
+    with pytest.raises(UnsupportedFormat, match="8 channels of 192000"):
+        sound_of(silent(1, 192_000, channels=8))
+    assert len(sound_of(wav(bytes(2 * 8 * 48_000), rate=48_000, channels=8))) == RATE
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_is_too_long_is_refused_before_any_of_it_is_decoded(declared):
+    told = []
+    with pytest.raises(AudioTooLarge):
+        next(decode(io.BytesIO(silent(13 * 3600, 8000, declared=declared)), longest_s=12 * 3600, length=told.append))
+    assert told[0] > 12 * 3600
+
+
+@pytest.mark.parametrize("name", ["webm opus", "mp4 aac", "ogg vorbis", "wav 16 bit", "mp3", "flac", "aac"])
+def test_the_length_is_told_first(name):
+    told = []
+    next(decode(io.BytesIO(encoded(*FORMATS[name])), longest_s=3600, length=told.append))
+    assert told == [pytest.approx(SECONDS, abs=0.1)]
+
+
+def test_an_hour_in_a_few_kilobytes_is_no_fault():
+    data = silent(3600, 8000)
+    assert len(data) < 10_000 and len(sound_of(data, longest_s=3700)) >= 3600 * RATE
+
+
 def test_a_film_without_sound_is_not_audio():
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as output:
@@ -244,16 +270,6 @@ def test_a_film_without_sound_is_not_audio():
 def test_a_codec_that_is_not_listed_is_not_opened():
     with pytest.raises(UnsupportedFormat, match="got adpcm_ima_wav"):
         sound_of(encoded("wav", "adpcm_ima_wav", 22_050, "mono"))
-
-
-@pytest.fixture
-def bait(tmp_path):
-    """A file that would be heard if it were opened, and a door on which a knock would be noticed."""
-    secret = tmp_path / "secret.wav"
-    secret.write_bytes(wav(np.full(RATE, 16384, "<i2").tobytes()))
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        door.setblocking(False)
-        yield secret, door
 
 
 ATTACKS = {

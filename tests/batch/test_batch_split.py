@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.batch.split import split
+from server.batch.split import Splitter
 from server.speech.types import FRAME, RATE
 
 
@@ -29,8 +29,9 @@ def silence(seconds: float) -> np.ndarray:
 
 def pieces_of(*parts: np.ndarray, longest: float = 30, block: int = 7001):
     whole = np.concatenate(parts)
-    read = split((whole[at : at + block] for at in range(0, len(whole), block)), hear, longest)
-    return [piece for piece in read if piece]
+    splitter = Splitter(hear, longest)
+    pieces = [piece for at in range(0, len(whole), block) for piece in splitter.push(whole[at : at + block])]
+    return pieces + splitter.finish()
 
 
 def test_a_short_file_is_one_piece_with_a_little_silence_around():
@@ -91,9 +92,12 @@ def test_all_speech_is_in_exactly_one_piece(lengths, longest, block):
     assert [piece.start for piece in pieces] == sorted(piece.start for piece in pieces)
 
 
-def test_a_long_silence_may_be_left_after_every_block():
-    blocks = iter([silence(1)] * 100)
-    assert next(split(blocks, hear, 30)) is None and len(list(blocks)) == 99
+def test_where_the_next_piece_may_begin_is_known_in_silence_too():
+    splitter = Splitter(hear, 30)
+    assert splitter.push(silence(50)) == [] and 49 < splitter.start < 50
+    assert splitter.push(speech(5)) == [] and 49 < splitter.start < 50
+    (piece,) = splitter.push(silence(5))
+    assert 49 < piece.start < 50 and splitter.start == pytest.approx(60, abs=0.5)
 
 
 def test_a_piece_knows_how_long_somebody_speaks_in_it():

@@ -1,20 +1,20 @@
 """A whole file's text: every piece asked once, few at a time, joined in order with true times."""
 
-import io
-import os
-import struct
-import tempfile
-import threading
-import wave
-
-import anyio
 import numpy as np
 import pytest
-from anyio import CapacityLimiter, Event, create_task_group, fail_after, get_cancelled_exc_class, lowlevel
+from anyio import (
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    fail_after,
+    lowlevel,
+    sleep_forever,
+    wait_all_tasks_blocked,
+)
 
 from server.batch.split import LONG_SILENCE
 from server.batch.transcribe import IN_AIR, transcribe
-from server.errors import AudioCorrupt, AudioTooLarge, EngineUnavailable
+from server.errors import AudioCorrupt, EngineUnavailable
 from server.speech.types import FRAME, FRAME_S, RATE, Hypothesis, Word
 
 pytestmark = pytest.mark.anyio
@@ -31,14 +31,21 @@ def hear(samples):
     return (np.abs(samples.reshape(-1, FRAME)).max(axis=1) > 0.01).astype(np.float32)
 
 
-def file_of(*utterances: float) -> io.BytesIO:
-    """A WAV file of so many seconds of speech each, three seconds of silence before every one."""
+def sound_of(*utterances: float):
+    """What gives so many seconds of speech each, three seconds of silence before every one, and 8 s at a time."""
     parts = [part for seconds in utterances for part in (np.zeros(3 * RATE), np.full(round(seconds * RATE), 0.5))]
-    file = io.BytesIO()
-    with wave.open(file, "wb") as output:
-        output.setparams((1, 2, RATE, 0, "NONE", ""))
-        output.writeframes((np.concatenate(parts or [np.zeros(0)]) * 32767).astype("<i2").tobytes())
-    return file
+    whole = np.concatenate([np.zeros(0), *parts]).astype(np.float32)
+    return sound_in(whole[at : at + 8 * RATE] for at in range(0, len(whole), 8 * RATE))
+
+
+def sound_in(blocks):
+    blocks = iter(blocks)
+
+    async def read():
+        await lowlevel.checkpoint()
+        return next(blocks, None)
+
+    return read
 
 
 async def one_word(speech):
@@ -47,14 +54,14 @@ async def one_word(speech):
     return Hypothesis(f" {text} ", (Word(text, speech.start, speech.end),), "en")
 
 
-async def text_of(file, ask=one_word, **options):
-    options = {"limiter": CapacityLimiter(1), "longest": 30.0, "longest_s": 3600.0} | options
+async def text_of(sound, ask=one_word, **options):
+    options = {"limiter": CapacityLimiter(1), "longest": 30.0} | options
     with fail_after(20):
-        return await transcribe(file, ask, hear, **options)
+        return await transcribe(sound, ask, hear, **options)
 
 
 async def test_a_file_becomes_text_with_true_times():
-    transcript = await text_of(file_of(2, 2))
+    transcript = await text_of(sound_of(2, 2))
     assert transcript.text == "5 10" and transcript.language == "en"
     assert transcript.duration == 10.0
     assert [segment.text for segment in transcript.segments] == ["5", "10"]
@@ -65,22 +72,15 @@ async def test_silence_asks_for_nothing():
     async def ask(speech):
         raise AssertionError("nobody speaks")
 
-    transcript = await text_of(file_of(0), ask)
+    transcript = await text_of(sound_of(0), ask)
     assert (transcript.text, transcript.segments, transcript.duration) == ("", (), 3.0)
 
 
-async def test_an_hour_of_silence_asks_for_nothing_either(tmp_path):
-    header = bytearray(file_of().getvalue()[:44])
-    size = 2 * 8000 * 3600
-    struct.pack_into("<II", header, 24, 8000, 16_000)
-    struct.pack_into("<I", header, 4, size + 36)
-    struct.pack_into("<I", header, 40, size)
-    path = tmp_path / "hour.wav"
-    path.write_bytes(header)
-    os.truncate(path, size + 44)
-    with path.open("rb") as file:
-        transcript = await text_of(file)
+async def test_an_hour_of_silence_asks_for_nothing_either():
+    told = []
+    transcript = await text_of(sound_in([np.zeros(16 * RATE, np.float32)] * 225), progress=told.append)
     assert (transcript.text, transcript.duration) == ("", 3600.0)
+    assert told == sorted(told) and len(told) == 226 and told[100] > 1500
 
 
 async def test_the_request_says_what_the_caller_said():
@@ -90,7 +90,7 @@ async def test_the_request_says_what_the_caller_said():
         asked.append((speech.language, speech.prompt, speech.final, len(speech.audio.samples()) > RATE))
         return Hypothesis("")
 
-    transcript = await text_of(file_of(2), ask, language="de", prompt="names")
+    transcript = await text_of(sound_of(2), ask, language="de", prompt="names")
     assert asked == [("de", "names", True, True)]
     assert transcript.language == "de"
 
@@ -104,7 +104,7 @@ async def test_answers_in_any_order_are_published_in_the_files():
         await last.wait()
         return await one_word(speech)
 
-    transcript = await text_of(file_of(2, 2, 2), ask, publish=published.append)
+    transcript = await text_of(sound_of(2, 2, 2), ask, publish=published.append)
     assert [segment.text for segment in published] == ["5", "10", "15"]
     assert tuple(published) == transcript.segments
 
@@ -115,21 +115,21 @@ async def test_scripts_without_spaces_are_joined_without():
     async def ask(speech):
         return Hypothesis(said[round(speech.end / 5) * 5])
 
-    assert (await text_of(file_of(2, 2, 2, 2), ask)).text == "今日はいい天気ですね。 OK?"
+    assert (await text_of(sound_of(2, 2, 2, 2), ask)).text == "今日はいい天気ですね。 OK?"
 
 
 async def test_a_loop_is_asked_for_again_without_the_prompt():
     async def ask(speech):
         return Hypothesis("and so " * 30 if speech.prompt else "and so on")
 
-    assert (await text_of(file_of(4), ask, prompt="and so")).text == "and so on"
+    assert (await text_of(sound_of(4), ask, prompt="and so")).text == "and so on"
 
 
 async def test_what_was_said_before_a_loop_is_kept():
     async def ask(speech):
         return Hypothesis("it was said " + "and so " * 30)
 
-    assert (await text_of(file_of(4), ask)).text == "it was said and so"
+    assert (await text_of(sound_of(4), ask)).text == "it was said and so"
 
 
 async def test_what_nobody_can_have_said_is_left_out():
@@ -139,7 +139,7 @@ async def test_what_nobody_can_have_said_is_left_out():
         asked.append(speech.prompt)
         return Hypothesis(TOO_MUCH) if speech.start < 5 else await one_word(speech)
 
-    transcript = await text_of(file_of(4, 2), ask, prompt="names")
+    transcript = await text_of(sound_of(4, 2), ask, prompt="names")
     assert transcript.text == "12" and [segment.text for segment in transcript.segments] == ["12"]
     assert asked == ["names", "", "names"] or asked == ["names", "names", ""]
 
@@ -149,7 +149,7 @@ async def test_a_loop_in_a_long_piece_takes_only_its_own_part_away():
         looping = speech.start < 10 and speech.end > 5
         return Hypothesis(TOO_MUCH if looping else f"{speech.start:.0f} ", language="en")
 
-    transcript = await text_of(file_of(100), ask, longest=200.0)
+    transcript = await text_of(sound_of(100), ask, longest=200.0)
     starts = [segment.start for segment in transcript.segments]
     assert starts == sorted(starts) and 20 < starts[0] < 40
     assert transcript.segments[-1].end == pytest.approx(103, abs=0.1)
@@ -169,7 +169,7 @@ async def test_only_a_few_pieces_are_with_the_engine_at_once():
         in_air -= 1
         return await one_word(speech)
 
-    transcript = await text_of(file_of(*[2] * 10), ask)
+    transcript = await text_of(sound_of(*[2] * 10), ask)
     assert len(transcript.segments) == 10 and most == IN_AIR
 
 
@@ -178,70 +178,62 @@ async def test_a_failing_engine_fails_the_file_with_its_own_error():
         raise EngineUnavailable("the engine is away")
 
     with pytest.raises(EngineUnavailable, match="away"):
-        await text_of(file_of(2, 2, 2), ask)
+        await text_of(sound_of(2, 2, 2), ask)
 
 
-async def test_a_damaged_file_is_told_and_so_is_one_that_is_too_long():
+async def test_progress_waits_for_the_first_answer_that_is_missing():
+    told, go = [], Event()
+
+    async def ask(speech):
+        if speech.end < 6:
+            await go.wait()
+        elif speech.end > 19:
+            assert 2 < max(told) < 5
+            go.set()
+        return await one_word(speech)
+
+    await text_of(sound_of(2, 2, 2, 2), ask, progress=told.append)
+    assert told == sorted(told) and told[-1] == pytest.approx(20, abs=0.1)
+
+
+async def test_an_answer_without_text_is_no_segment():
+    async def ask(speech):
+        return Hypothesis(" ")
+
+    published = []
+    transcript = await text_of(sound_of(2), ask, publish=published.append)
+    assert transcript.segments == () and published == []
+
+
+async def test_what_the_reading_raises_ends_it():
+    async def read():
+        raise AudioCorrupt("nothing can be decoded")
+
     with pytest.raises(AudioCorrupt):
-        await text_of(io.BytesIO())
-    with pytest.raises(AudioTooLarge):
-        await text_of(file_of(2, 2), longest_s=7)
+        await text_of(read)
 
 
-async def test_a_file_of_silence_lets_others_have_the_thread():
-    limiter = CapacityLimiter(1)
-    heard = 0
+async def test_no_more_is_read_than_the_engine_keeps_up_with():
+    read, stuck = 0, Event()
 
-    def slow_hear(samples):
-        nonlocal heard
-        heard += len(samples)
-        anyio.from_thread.run_sync(begun.set)
-        return hear(samples)
-
-    begun = Event()
-    with fail_after(20):
-        async with create_task_group() as tasks:
-
-            async def long_file():
-                await transcribe(file_of(*[0] * 200), one_word, slow_hear, limiter=limiter, longest=30, longest_s=3600)
-
-            tasks.start_soon(long_file)
-            await begun.wait()
-            assert (await text_of(file_of(2), limiter=limiter)).text == "5"
-            assert heard < 200 * RATE
-            tasks.cancel_scope.cancel()
-
-
-async def test_who_goes_away_stops_the_reading():
-    read = 0
-
-    def slow_hear(samples):
+    def blocks():
         nonlocal read
-        read += len(samples)
-        anyio.from_thread.run_sync(begun.set)
-        return hear(samples)
+        for _ in range(100):
+            read += 1
+            yield np.concatenate([np.full(5 * RATE, 0.5, np.float32), np.zeros(3 * RATE, np.float32)])
 
-    begun = Event()
-    file = file_of(*[0] * 200)
+    async def ask(speech):
+        if speech.start > 8 * (IN_AIR - 1.5):
+            stuck.set()
+        await sleep_forever()
+
     with fail_after(20):
         async with create_task_group() as tasks:
-
-            async def request():
-                with pytest.raises(get_cancelled_exc_class()):
-                    await transcribe(file, one_word, slow_hear, limiter=CapacityLimiter(1), longest=30, longest_s=3600)
-
-            tasks.start_soon(request)
-            await begun.wait()
+            tasks.start_soon(text_of, sound_in(blocks()), ask)
+            await stuck.wait()
+            await wait_all_tasks_blocked()
+            assert read <= IN_AIR + 2
             tasks.cancel_scope.cancel()
-    assert read < 600 * RATE
-
-
-async def test_nothing_is_left_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    threads = threading.active_count()
-    await text_of(file_of(2, 2))
-    assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() <= threads + 1  # the one that decodes
 
 
 def test_what_the_files_here_call_silence_is_a_long_one():

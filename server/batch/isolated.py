@@ -1,0 +1,165 @@
+"""A file decoded in a process of its own: a crash, a hang or a break-in there harms nothing but this file.
+
+The process gets an empty environment, the open file, and a pipe that holds it up until somebody listens; see sandbox.py
+for what is taken from it besides.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import anyio
+import numpy as np
+from anyio import to_thread
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from ..errors import AudioCorrupt, Overloaded, SottoError
+from ..speech.types import RATE, Samples
+from .decode import MAGIC, sniff
+from .worker import END, FAULT, FAULTS, HEAD, LENGTH, READY, SOUND
+
+HANG_S = 30.0  # seconds without a word from it while we listen
+CPU_S = 20.0  # seconds of CPU for any file, and besides …
+SLOWEST = 50  # … one for so many seconds of sound that are allowed: a slow machine decodes AAC 100 times as fast
+END_S = 5.0  # seconds until a killed process must be gone
+TURN_S = 16.0  # seconds of sound that are given out at once: 30 ms of work for who takes them
+MOST = 2**22  # bytes in a message; a block of sound has 64 kB, and 4 MB if a gap is filled
+KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment: what Python itself may need to start
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # seccomp's rules are each thread's own
+BOOT = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from server.batch.worker import main; main()"
+ROOT = str(Path(__file__).parents[2])
+
+log = logging.getLogger("sotto")
+
+
+@asynccontextmanager
+async def decoded(file: IO[bytes], *, longest_s: float) -> "AsyncIterator[Sound]":
+    """The sound of a file on disk; whatever is not audio, or too long, is told before the block begins.
+
+    Raises UnsupportedFormat, AudioCorrupt, AudioTooLarge; Overloaded where no process can be started.
+    """
+    place = await to_thread.run_sync(_on_disk, file)
+    try:
+        async with _process(file, longest_s) as process:
+            sound = Sound(process, 2 * _cpu_s(longest_s))
+            await sound.begin()
+            yield sound
+    finally:
+        os.lseek(file.fileno(), place, os.SEEK_SET)  # the process moves it, and Python's buffer would not know
+
+
+class Sound:
+    """What comes out of the process. `duration` is in seconds, None while nobody knows."""
+
+    def __init__(self, process: Process, patience_s: float) -> None:
+        assert process.stdout
+        self.duration: float | None = None
+        self._process = process
+        self._pipe = BufferedByteReceiveStream(process.stdout)
+        self._patience_s = patience_s  # for all the time that we wait for it
+        self._ready = self._ended = False
+        self._count = 0  # samples
+        self._waiting: list[Samples] = []
+
+    async def begin(self) -> None:
+        """Returns when there is sound, or none to come."""
+        while not (self._waiting or self._ended):
+            await self._listen()
+
+    async def read(self) -> Samples | None:
+        """The next TURN_S seconds, float32, mono, 16 kHz; the last ones are fewer, and then comes None."""
+        while not self._ended and sum(map(len, self._waiting)) < TURN_S * RATE:
+            await self._listen()
+        if not self._waiting:
+            return None
+        samples = np.concatenate(self._waiting)
+        self._waiting.clear()
+        return samples
+
+    async def _listen(self) -> None:
+        kind, payload = await self._message()
+        if kind == READY:
+            self._ready = True
+        elif kind == LENGTH:
+            self.duration = json.loads(payload)
+        elif kind == SOUND:
+            self._waiting.append(np.frombuffer(payload, np.float32))
+            self._count += len(self._waiting[-1])
+        elif kind == END:
+            self._ended, self.duration = True, self._count / RATE
+        elif kind == FAULT:
+            code, message = json.loads(payload)
+            raise FAULTS[code](message, param="file") if code in FAULTS else self._failed(message)
+
+    async def _message(self) -> tuple[bytes, bytes]:
+        began = anyio.current_time()
+        try:
+            with anyio.fail_after(min(HANG_S, self._patience_s)):
+                kind, size = HEAD.unpack(await self._pipe.receive_exactly(HEAD.size))
+                if size > MOST:
+                    raise self._failed(f"{size} bytes at once")
+                return kind, await self._pipe.receive_exactly(size)
+        except TimeoutError:
+            raise self._failed("no answer in time") from None
+        except (anyio.IncompleteRead, anyio.EndOfStream):
+            with anyio.move_on_after(END_S):
+                await self._process.wait()
+            raise self._failed(_end(self._process.returncode)) from None
+        finally:
+            self._patience_s -= anyio.current_time() - began
+
+    def _failed(self, how: str) -> SottoError:
+        log.warning("a decoder failed: %s", how[:500])
+        if not self._ready:
+            return Overloaded("no decoder could be started", retry_after_s=5)
+        return AudioCorrupt("expected audio that can be decoded, got some at which the decoder failed", param="file")
+
+
+def _cpu_s(longest_s: float) -> float:
+    return CPU_S + longest_s / SLOWEST
+
+
+def _on_disk(file: IO[bytes]) -> int:
+    """Writes what is still in memory; refuses what is no audio before a process is started for it. The file's place."""
+    descriptor = file.fileno()
+    file.seek(0)
+    sniff(file.read(MAGIC))
+    return os.lseek(descriptor, 0, os.SEEK_CUR)
+
+
+@asynccontextmanager
+async def _process(file: IO[bytes], longest_s: float) -> AsyncIterator[Process]:
+    """It has ended when the block has."""
+    paths = "\n".join([ROOT, *filter(None, sys.path)])  # found already: neither site nor a variable is needed for it
+    command = [sys.executable, "-I", "-S", "-c", BOOT, paths, str(longest_s), str(_cpu_s(longest_s))]
+    environment = ENVIRONMENT | {name: os.environ[name] for name in KEPT if name in os.environ}
+    try:
+        process = await anyio.open_process(
+            command, stdin=file, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+    except OSError as error:
+        log.error("no decoder could be started: %s", error)
+        raise Overloaded("no decoder could be started", retry_after_s=5) from error
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        with anyio.move_on_after(END_S, shield=True):
+            with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                while process.stdout:  # only a pipe that was read to its end counts as closed, and the process as over
+                    await process.stdout.receive()
+            await process.aclose()
+
+
+def _end(code: int | None) -> str:
+    """How a process ended."""
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit {code}"
