@@ -5,7 +5,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from . import accuracy, capacity, chaos, cost, faults, latency, report, rig
+from . import accuracy, capacity, chaos, cost, faults, files, latency, report, rig
 
 PARTS = {
     "latency": latency,
@@ -14,6 +14,7 @@ PARTS = {
     "faults": faults,
     "capacity": capacity,
     "chaos": chaos,
+    "files": files,
 }
 
 

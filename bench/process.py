@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -86,7 +87,11 @@ class Process:
 
     def memory(self) -> float:
         """Resident bytes, children included."""
-        return float(sum(p.memory_info().rss for p in [self._seen, *self._seen.children(recursive=True)]))
+        total = 0
+        for one in [self._seen, *self._seen.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                total += one.memory_info().rss
+        return float(total)
 
 
 def free_port() -> int:
@@ -105,17 +110,18 @@ async def post(url: str, **body: Any) -> Any:
     return await asyncio.to_thread(_json, urllib.request.Request(url, data, {"Content-Type": "application/json"}))
 
 
-async def upload(url: str, data: bytes, name: str) -> Any:
-    """POST a file as the multipart field `file`."""
+async def upload(url: str, data: bytes, name: str, patience_s: float = 120.0, **fields: str) -> Any:
+    """POST a file as the multipart field `file`, and other fields."""
     edge = b"sotto-bench-edge"
-    head = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\n' % (edge, name.encode())
-    body = head + data + b"\r\n--%b--\r\n" % edge
+    part = b'--%b\r\nContent-Disposition: form-data; name="%b"'
+    body = b"".join(part % (edge, k.encode()) + b"\r\n\r\n%b\r\n" % v.encode() for k, v in fields.items())
+    body += part % (edge, b"file") + b'; filename="%b"\r\n\r\n%b\r\n--%b--\r\n' % (name.encode(), data, edge)
     kind = {"Content-Type": f"multipart/form-data; boundary={edge.decode()}"}
-    return await asyncio.to_thread(_json, urllib.request.Request(url, body, kind))
+    return await asyncio.to_thread(_json, urllib.request.Request(url, body, kind), patience_s)
 
 
-def _json(request: urllib.request.Request) -> Any:
-    with urllib.request.urlopen(request, timeout=120) as answer:
+def _json(request: urllib.request.Request, patience_s: float = 120.0) -> Any:
+    with urllib.request.urlopen(request, timeout=patience_s) as answer:
         return json.load(answer)
 
 

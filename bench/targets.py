@@ -70,6 +70,8 @@ TARGETS = (
     Target("memory.session", "memory for a speaking session", 1.0, "MB"),
     Target("memory.idle", "memory for an idle socket", 45, "kB"),
     Target("bytes.last", "sent to a client, last third of the stream", 3.0, "kB/s"),
+    Target("files.memory", "hours in one file: memory of the server and its decoder", 300, "MB"),
+    Target("files.misplaced", "hours in one file: words not at their time", 0, ""),
     Target("start.embedded", "start to ready, embedded engine", 2.0),
     Target("size", "installed size", 500, "MB"),
 )

@@ -28,7 +28,8 @@ GAP_S = 0.15  # a time stamp this far ahead of the samples is a gap; below it is
 LONGEST_GAP_S = 60.0  # one further ahead is a damaged time stamp, not a silence
 RATES = range(4_000, 384_001)  # Hz; outside, a header lies, and a block would be resampled to gigabytes
 MOST_SAMPLES = 384_000  # a second, in all channels: 8 of 48 kHz, 2 of 192 kHz
-COUNTING_S = 0.5  # seconds in which the packets of a file are counted before it is read: 200,000 of them
+COUNTING_S = 2.0  # seconds in which the packets of a file are counted before it is read: 600,000 of them
+GUESSED = ("mp3", "aac")  # without a header: FFmpeg takes the length for that of the first frame times the rest
 MAGIC = 12  # bytes that tell the format
 
 PCM = ("u8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "alaw", "mulaw")
@@ -58,9 +59,9 @@ def decode(
     demuxer = sniff(file.read(MAGIC))
     too_large = AudioTooLarge(f"expected at most {longest_s:g} s of audio, got more", param="file")
     with _open(file, demuxer) as container:
-        seconds = _length(container, longest_s)
+        seconds, sure = _length(container, longest_s)
     length(seconds)
-    if seconds is not None and seconds > longest_s + BLOCK_S:
+    if seconds and sure and seconds > longest_s + BLOCK_S:
         raise too_large
     count = 0
     for block in _resample(_open_and_read(file, demuxer)):
@@ -114,8 +115,8 @@ def _open(file: BinaryIO, demuxer: str) -> InputContainer:
         raise AudioCorrupt(f"expected a whole {demuxer} header, got one that cannot be read", param="file") from error
 
 
-def _length(container: InputContainer, longest_s: float) -> float | None:
-    """Seconds, counted by packets, which no header can lie about; as the header tells where that takes too long."""
+def _length(container: InputContainer, longest_s: float) -> tuple[float | None, bool]:
+    """Seconds, and whether they are sure: by its packets, since headers lie, or by the header where that takes long."""
     stream = _audio(container)
     base = float(stream.time_base or 0)
     origin = (container.start_time or 0) / av.time_base
@@ -128,8 +129,9 @@ def _length(container: InputContainer, longest_s: float) -> float | None:
         if place > longest_s + BLOCK_S:
             break
         if monotonic() > give_up:
-            return container.duration / av.time_base if container.duration else None
-    return place or None
+            guessed = container.format.name in GUESSED
+            return (container.duration / av.time_base, not guessed) if container.duration else (None, False)
+    return place or None, True
 
 
 def _open_and_read(file: BinaryIO, demuxer: str) -> Iterator[Sound]:

@@ -31,7 +31,7 @@ CPU_S = 20.0  # seconds of CPU for any file, and besides …
 SLOWEST = 50  # … one for so many seconds of sound that are allowed: a slow machine decodes AAC 100 times as fast
 END_S = 5.0  # seconds until a killed process must be gone
 TURN_S = 16.0  # seconds of sound that are given out at once: 30 ms of work for who takes them
-MOST = 2**22  # bytes in a message; a block of sound has 64 kB, and 4 MB if a gap is filled
+MOST = 2**22  # bytes in a message; a second of sound has 64 kB, the longest frame of FLAC 1 MB
 KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment: what Python itself may need to start
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # seccomp's rules are each thread's own
 BOOT = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from server.batch.worker import main; main()"
@@ -49,7 +49,7 @@ async def decoded(file: IO[bytes], *, longest_s: float) -> "AsyncIterator[Sound]
     place = await to_thread.run_sync(_on_disk, file)
     try:
         async with _process(file, longest_s) as process:
-            sound = Sound(process, 2 * _cpu_s(longest_s))
+            sound = Sound(process, longest_s)
             await sound.begin()
             yield sound
     finally:
@@ -57,14 +57,15 @@ async def decoded(file: IO[bytes], *, longest_s: float) -> "AsyncIterator[Sound]
 
 
 class Sound:
-    """What comes out of the process. `duration` is in seconds, None while nobody knows."""
+    """What comes out of the process, which is not trusted. `duration` is in seconds, None while nobody knows."""
 
-    def __init__(self, process: Process, patience_s: float) -> None:
+    def __init__(self, process: Process, longest_s: float) -> None:
         assert process.stdout
         self.duration: float | None = None
         self._process = process
         self._pipe = BufferedByteReceiveStream(process.stdout)
-        self._patience_s = patience_s  # for all the time that we wait for it
+        self._longest_s = longest_s
+        self._patience_s = 2 * _cpu_s(longest_s)  # for all the time that we wait for it
         self._ready = self._ended = False
         self._count = 0  # samples
         self._waiting: list[Samples] = []
@@ -86,18 +87,30 @@ class Sound:
 
     async def _listen(self) -> None:
         kind, payload = await self._message()
-        if kind == READY:
-            self._ready = True
-        elif kind == LENGTH:
-            self.duration = json.loads(payload)
-        elif kind == SOUND:
-            self._waiting.append(np.frombuffer(payload, np.float32))
-            self._count += len(self._waiting[-1])
-        elif kind == END:
-            self._ended, self.duration = True, self._count / RATE
-        elif kind == FAULT:
-            code, message = json.loads(payload)
-            raise FAULTS[code](message, param="file") if code in FAULTS else self._failed(message)
+        try:
+            if kind == READY:
+                self._ready = True
+            elif kind == LENGTH:
+                told = json.loads(payload)
+                self.duration = told and float(told)
+            elif kind == SOUND:
+                self._hear(np.frombuffer(payload, np.float32))
+            elif kind == END:
+                self._ended, self.duration = True, self._count / RATE
+            elif kind == FAULT:
+                code, message = json.loads(payload)
+                raise FAULTS[code](message, param="file") if code in FAULTS else self._failed(message)
+        except (TypeError, ValueError) as error:
+            raise self._failed(repr(error)) from error
+
+    def _hear(self, samples: Samples) -> None:
+        self._waiting.append(samples)
+        self._count += len(samples)
+        seconds = self._count / RATE
+        if seconds > self._longest_s:
+            raise self._failed("more sound than it may give")
+        if self.duration is not None and seconds > self.duration + 1:
+            self.duration = None  # the file claimed less
 
     async def _message(self) -> tuple[bytes, bytes]:
         began = anyio.current_time()

@@ -65,5 +65,6 @@ def allow(machine: int, calls: tuple[int, ...]) -> None:
     buffer = ctypes.create_string_buffer(program)
     about = ctypes.create_string_buffer(struct.pack("@HP", len(rules), ctypes.addressof(buffer)))
     prctl = ctypes.CDLL(None).prctl
+    prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
     prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
-    prctl(SET_SECCOMP, FILTER, ctypes.byref(about), 0, 0)
+    prctl(SET_SECCOMP, FILTER, ctypes.addressof(about), 0, 0)

@@ -84,8 +84,8 @@ class Splitter:
 
     def push(self, samples: Samples) -> list[Piece]:
         """The pieces that are whole now."""
-        all_ = np.concatenate([self._rest, samples])
-        whole, self._rest = np.split(all_, [len(all_) // FRAME * FRAME])
+        sound = np.concatenate([self._rest, samples])
+        whole, self._rest = np.split(sound, [len(sound) // FRAME * FRAME])
         return list(self._cut(whole))
 
     def finish(self) -> list[Piece]:

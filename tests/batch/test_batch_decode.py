@@ -251,6 +251,19 @@ def test_the_length_is_told_first(name):
     assert told == [pytest.approx(SECONDS, abs=0.1)]
 
 
+@pytest.mark.parametrize("name, refused", [("mp3", False), ("flac", True)])
+def test_where_counting_takes_too_long_only_a_header_is_believed(monkeypatch, name, refused):
+    monkeypatch.setattr("server.batch.decode.COUNTING_S", 0.0)
+    told = []
+    blocks = decode(io.BytesIO(encoded(*FORMATS[name])), longest_s=SECONDS / 2, length=told.append)
+    if refused:
+        with pytest.raises(AudioTooLarge):
+            next(blocks)
+    else:
+        next(blocks)
+    assert told == [pytest.approx(SECONDS, abs=0.1)]
+
+
 def test_an_hour_in_a_few_kilobytes_is_no_fault():
     data = silent(3600, 8000)
     assert len(data) < 10_000 and len(sound_of(data, longest_s=3700)) >= 3600 * RATE
