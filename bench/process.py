@@ -50,7 +50,7 @@ class Process:
     async def restart(self, how: signal.Signals) -> None:
         """End the process with this signal, start it anew on its port at once, and wait until it is ready."""
         self._process.send_signal(how)
-        await asyncio.to_thread(self._process.wait, 2 * STOP_S)
+        await asyncio.to_thread(self._process.wait)  # with a time it would look only now and then
         await self._begin()
 
     async def _begin(self) -> None:
