@@ -10,7 +10,7 @@ import { openBeside } from "./menu.js";
 import { Meter } from "./meter.js";
 import { WakeLock, offerFullScreen, offerSizes } from "./reading.js";
 import { remember, remembered } from "./remembered.js";
-import { EMPTY_FILE, EMPTY_STATES, PAUSED, SENDING, STATES, clock, sentence } from "./sentences.js";
+import { CLEARS, EMPTY_FILE, EMPTY_STATES, PAUSED, STATES, TRANSCRIBING, clock, sentence } from "./sentences.js";
 import { Sources } from "./sources.js";
 
 const QUIET_S = 6; // so long nothing at all from a microphone means that it is muted
@@ -20,7 +20,6 @@ const DOWN_S = 2; // most breaks are over by then, and need no sentence
 // True until one has stopped.
 const KEEP_TALKING = new Set(["live.blocked", "live.lost", "live.down", "engine.delayed"]);
 const WHILE_DOWN = new Set(["live.down", "live.down.at_stop"]); // true until the line is up
-const ALONE = "Opening a file clears the captions that are here. Download them first if you need them.";
 
 /** @param {string} id @returns {any} */
 const $ = (id) => document.getElementById(id);
@@ -60,7 +59,7 @@ function start() {
 
 /** @param {File} chosen */
 function open(chosen) {
-  if (asText(client.transcript) && !confirm(ALONE)) return;
+  if (asText(client.transcript) && !confirm(CLEARS)) return;
   client.transcript = EMPTY; // its captions have the file's times, and a name
   file = chosen;
   prepare();
@@ -183,21 +182,21 @@ function tick() {
   const offline = state() === "offline" && !client.paused;
   $("clock").textContent = offline ? `${Math.floor(client.down_s)} s waiting` : clock(client.recorded_s);
   if (offline && client.down_s > DOWN_S && !noticed) notice({ code: "live.down" });
-  const quiet = !meter.heard && client.recorded_s > QUIET_S && source !== DISPLAY; // a tab may be silent with reason
-  if (quiet && !noticed) notice({ code: "microphone.quiet" });
+  const silent = !meter.heard && client.recorded_s > QUIET_S && source !== DISPLAY; // a tab may be silent with reason
+  if (silent && !noticed) notice({ code: "microphone.quiet" });
   if (meter.heard && noticed === "microphone.quiet") notice(null);
 }
 
 /** @param {import("./captions/upload.js").Progress} progress */
 function showProgress(progress) {
   if (progress.step === "sending") {
-    say(SENDING);
+    say(STATES.uploading.state);
     $("clock").textContent = `${Math.round(progress.fraction * 100)} %`;
     $("progress").value = progress.fraction;
     return;
   }
   const { done_s, duration_s } = progress;
-  say(STATES.uploading.state);
+  say(TRANSCRIBING);
   $("clock").textContent = duration_s ? `${clock(done_s)} of ${clock(duration_s)}` : done_s ? clock(done_s) : "";
   // Without a value the bar says that it takes an unknown time.
   if (duration_s && done_s) $("progress").value = Math.min(1, done_s / duration_s);

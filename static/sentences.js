@@ -15,14 +15,17 @@ export const STATES = {
   finishing: { state: "Catching the last words", button: "Finishing…" },
   waiting: { state: "Waiting for the engine", button: "Stop waiting" },
   stranded: { state: "Waiting for the connection", button: "Stop waiting" },
-  uploading: { state: "Transcribing the recording", button: "Cancel" },
+  uploading: { state: "Sending the recording", button: "Cancel" },
   done: { state: "Done", button: "Start captions" },
   trouble: { state: "Stopped", button: "Try again" },
 };
 
-/** In the place of the state, whatever it is. */
+/** In the place of the state: when somebody paused it; when a recording is all sent. */
 export const PAUSED = "Paused";
-export const SENDING = "Sending the recording";
+export const TRANSCRIBING = "Transcribing the recording";
+
+/** Asked before a file is opened, whose captions stand alone. */
+export const CLEARS = "Opening a file clears the captions that are here. Download them first if you need them.";
 
 /**
  * The heading where the captions will be, while there are none.
