@@ -32,8 +32,9 @@ class Process:
         self.ready_s = float("nan")  # from the start to the first good /readyz
         self._command = [sys.executable, "-m", module, *args]
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOTTO_", "OPENAI_", "WHISPER_"))}
-        self._env = kept | {"PYTHONPATH": str(ROOT)} | (env or {})
         self._folder = tempfile.TemporaryDirectory(prefix="sotto-bench-")  # an empty one: no .env is read
+        own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": self._folder.name}
+        self._env = kept | own | (env or {})
         self.log = Path(self._folder.name) / "log"
 
     async def __aenter__(self) -> Self:

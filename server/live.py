@@ -17,7 +17,7 @@ from .audio.ingest import Gap, Heard, Ingest, Splice
 from .audio.packet import Place
 from .engines.base import EngineError, Speech
 from .engines.pool import Pool
-from .errors import Draining, SottoError
+from .errors import SottoError
 from .meter import Meter
 from .speech.session import Action, Ended, Missing, Policy, Publish, Session, Started, Unheard
 from .speech.types import Caption, Frame, Mark
@@ -35,6 +35,7 @@ class Command(Enum):
     RECORDING = auto()  # a new recorder begins: its header comes next
     FINALIZE = auto()
     CLEAR = auto()  # what is being said is to be forgotten
+    LEAVE = auto()  # the client is gone and may come back: what can be final without breaking a word is to be
     STOP = auto()
 
 
@@ -79,6 +80,13 @@ class Cleared:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """The client is gone: the finals of `utterance` and later end where its sound broke off, maybe in mid-word."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """How the session goes on from here; told back when it does."""
 
@@ -88,7 +96,7 @@ class Wish:
 
 
 Input = bytes | Command | Wish
-Output = Caption | Settled | Warning | Started | Ended | Unheard | Passed | Finalized | Cleared | Wish
+Output = Caption | Left | Settled | Warning | Started | Ended | Unheard | Passed | Finalized | Cleared | Wish
 
 
 async def caption(
@@ -105,8 +113,9 @@ async def caption(
 ) -> None:
     """Caption one stream until `Command.STOP`; returns when its last final is published.
 
-    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. After Draining a
-    client that `resumes` goes on elsewhere, so nobody is cut off in mid-word. `publish` must not wait.
+    Raises the SottoError of a stream that is no audio, after the finals of what was heard before. A client that
+    `resumes` may go on elsewhere behind any final, so where its sound only stops coming no word is cut in two.
+    `publish` must not wait.
     """
     health = Health(publish)
     fault: SottoError | None = None
@@ -176,7 +185,7 @@ async def caption(
                 with anyio.move_on_after(stall_s) as waited:
                     said = await receive()
                 if waited.cancelled_caught:
-                    perform(session.stall())
+                    perform(session.leave() if resumes else session.stall())
                     publish(Finalized(session.time, asked=False))
                     said = await receive()
                 match said:
@@ -188,6 +197,10 @@ async def caption(
                         flush()
                         perform(session.finalize())
                         publish(Finalized(session.time, asked=True))
+                    case Command.LEAVE:
+                        flush()
+                        perform(session.leave())
+                        publish(Left(session.number))
                     case Command.CLEAR:
                         flush()
                         session.clear()
@@ -207,7 +220,7 @@ async def caption(
             fault = error
         hear(ingest.finish())
         meter.heard(session.time, meter.now())
-        perform(session.leave() if resumes and isinstance(fault, Draining) else session.finish())
+        perform(session.leave() if resumes and fault and fault.retryable else session.finish())
     if fault:
         raise fault
 

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, ClassVar, NoReturn
 
 import anyio
@@ -21,7 +22,7 @@ from ..audio import probe, raw
 from ..audio.ingest import Ingest
 from ..audio.packet import Place
 from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded
-from ..live import Command, Output, Settled, Warning
+from ..live import Command, Left, Output, Settled, Warning
 from ..meter import Meter
 from ..rooms.base import Final, Kept, Said, Speaker
 from ..rooms.outbox import Outbox
@@ -82,6 +83,7 @@ class Line(ABC):
         self._lost = anyio.Event()  # another connection has taken the session over
         self._ingest: Ingest | None = None
         self._speaker: Speaker | None = None  # what the room knows
+        self._left: float = inf  # the first utterance that may end in mid-word, because the client left
 
     # -- what a protocol tells ---------------------------------------------------------------------------------
 
@@ -368,6 +370,11 @@ class Line(ABC):
         try:
             while (told := await self._published.next()) is not None:
                 match told:
+                    case Left(utterance):
+                        self._left = utterance
+                    case Settled(_, _, Caption(utterance) as final) if utterance >= self._left:
+                        self._store_later(final)
+                        continue
                     case Settled(mark, place, final):
                         ticket = replace(self.ticket, mark=mark, place=place)
                         self.ticket = await self._store(final, ticket) if final else ticket
@@ -389,6 +396,13 @@ class Line(ABC):
             self._show(replace(final, stable=len(final.text)))
             return next
         return replace(next, offset=offset)
+
+    def _store_later(self, final: Caption) -> None:
+        """When the client cannot come back any more: until then it may, and say the broken word again."""
+        assert self._speaker
+        speaker = replace(self._speaker, offset=self.ticket.offset)
+        self.service.rooms.append_later(Final(speaker, final.utterance, messages.shown(final, self.ticket)))
+        self._show(replace(final, stable=len(final.text)))
 
     def _show(self, caption: Caption) -> None:
         """A partial, or a final that has no offset yet, to whoever follows at the moment."""

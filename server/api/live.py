@@ -114,6 +114,7 @@ class Connection(Line):
         if not self.stopped:
             with anyio.move_on_after(self.service.limits.resume_grace_s):
                 await self.service.stopping.wait()
+            await self.inbox.put(Command.LEAVE)
             await self.inbox.put(Command.STOP)
 
     async def _resume(self, sealed: str) -> None:

@@ -43,6 +43,7 @@ class Rooms:
         self._speaking: dict[str, Speaker] = {}  # by session
         self._stale: set[Room] = set()  # there is more in the store
         self._some_stale = asyncio.Event()
+        self._later: dict[str, list[Final]] = {}  # by session
         self._held: deque[Final] = deque()
         self._gone = anyio.Event()
         self._closing = False
@@ -101,8 +102,24 @@ class Rooms:
         self._held.append(final)
         return None
 
+    def append_later(self, final: Final) -> None:
+        """When nobody can go on with its session any more; if somebody does before, not at all."""
+        self._later.setdefault(final.speaker.session, []).append(final)
+        self._tasks.start_soon(self._append_late, final)
+
+    async def _append_late(self, final: Final) -> None:
+        await anyio.sleep(self._lease_s)
+        waiting = self._later.get(final.speaker.session, [])
+        if final in waiting:
+            del self._later[final.speaker.session]
+            for one in waiting:
+                with suppress(Superseded):
+                    await self.append(one)
+            await self._if_there(self.store.close, final.speaker)
+
     async def claim(self, speaker: Speaker, known: int, utterance: int) -> Claim:
         """See base.Store; while the store is away the session is whose the speaker says, and nothing was missed."""
+        self._later.pop(speaker.session, None)
         claim = Claim(speaker.generation, [])
         if not (self.away or self._held):
             try:

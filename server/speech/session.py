@@ -231,6 +231,11 @@ class Session:
         return self._cut(utterance) if self.time - utterance.began >= CUT_FROM else []
 
     @property
+    def number(self) -> int:
+        """Of the utterance that is open, or of the next one."""
+        return self._current.number if self._current else self._number
+
+    @property
     def settled(self) -> Mark | None:
         """In a silence: the mark of it; None while anybody speaks or waits for an answer."""
         if self._current or self._ending or self._endpointer.state is not State.SILENCE:

@@ -67,6 +67,7 @@ class Client:
     ack: dict[str, Any] = field(default_factory=dict)
     finals: dict[int, str] = field(default_factory=dict)  # by offset
     doubled: list[int] = field(default_factory=list)  # offsets that came twice
+    told: Told = field(default_factory=lambda: Told([], 0, ""))  # the last time
 
     def hear(self, told: Told) -> None:
         for message in told.messages:
@@ -425,9 +426,9 @@ class Vanishing:
 
 
 @asynccontextmanager
-async def vanished(site: Site) -> AsyncIterator[Vanishing]:
+async def vanished(site: Site, sent: int = HALF) -> AsyncIterator[Vanishing]:
     """Somebody speaks, and is gone in mid-speech."""
-    visitor = Vanishing(site, *CHUNKS[:HALF])
+    visitor = Vanishing(site, *CHUNKS[:sent])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(visitor.visit)
         await visitor.partial.wait()
@@ -455,6 +456,46 @@ async def test_who_comes_back_in_time_leaves_nothing_of_the_old_session(tmp_path
             client = visitor.client
             await client.end(site)
     assert client.words == WORDS and not site.service.sessions and list(tmp_path.iterdir()) == []
+
+
+async def transcript(site: Site, client: Client) -> list[str]:
+    (session,) = {final["session"] for final in client.told.of("final")}
+    return (await site.client.get(f"/api/rooms/{session}/transcript.txt")).text.split()
+
+
+@pytest.mark.parametrize("word_times", [True, False])
+@pytest.mark.parametrize("sent", [12, 15, 17, 20, 24, 27])
+async def test_who_comes_back_late_says_no_word_twice_and_none_is_lost(clock: Clock, sent, word_times):
+    async with serving(Oracle(word_times), resume_grace_s=10, **EAGER) as site:
+        async with vanished(site, sent) as visitor:
+            await clock.forward(5)
+            await clock.forward(6)
+        client = visitor.client
+        client.told = await client.end(site)
+        assert client.words == WORDS == await transcript(site, client)
+
+
+@pytest.mark.parametrize("word_times", [True, False])
+@pytest.mark.parametrize("sent", [12, 15, 17, 20, 24, 27])
+async def test_nor_when_the_line_only_fell_silent(clock: Clock, sent, word_times):
+    client = Client()
+    async with serving(Oracle(word_times), **EAGER) as site, site.open() as socket:
+        await speak(socket, CHUNKS[:sent])
+        client.hear(await read(socket, until="ack"))
+        await clock.forward(3)  # what can be final is made so, and is lost on its way
+        client.told = await client.end(site)
+        assert client.words == WORDS == await transcript(site, client)
+
+
+async def test_who_does_not_come_back_at_all_is_read_to_the_last_word(clock: Clock):
+    async with serving(Oracle(), resume_grace_s=10, resume_s=600, stall_s=60) as site:
+        async with vanished(site, 21) as visitor:
+            await clock.forward(11)
+        room = f"/api/rooms/{visitor.told.messages[0]['session']}/transcript.txt"
+        before = (await site.client.get(room)).text.split()
+        await clock.forward(601)
+        after = (await site.client.get(room)).text.split()
+    assert 0 < len(before) < len(after) and after == WORDS[: len(after)]
 
 
 async def test_a_stop_of_the_server_does_not_wait_for_who_vanished():
