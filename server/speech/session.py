@@ -129,7 +129,7 @@ class Session:
         self._said = mark.said
         self._cleared = mark.utterance  # what was said in utterances before this one is nobody's context
         self._read: list[Piece] = []  # the latest pieces of the utterances that are final
-        self._timed = False  # the engine gives word times
+        self._timed = mark.timed  # the engine gives word times
 
     @property
     def needs(self) -> float:
@@ -174,6 +174,8 @@ class Session:
         utterance = self._find(request.utterance)
         if utterance is None:
             return []
+        if request.over_cut and answer.text and not answer.words:
+            return self._ask_within(utterance, request)
         answer = _within(answer, utterance)
         if suspicion(answer, utterance.voiced) or (request.known and _skips(answer, utterance)):
             return self._distrust(utterance, request, answer)
@@ -306,7 +308,8 @@ class Session:
     def _at_pause(self, utterance: Utterance) -> list[Action]:
         if self.time - utterance.start > self._credit(utterance):
             return []
-        utterance.early = self._ask(utterance, utterance.start, self.time, Kind.EARLY, utterance.base)
+        start = utterance.start - self._margin_in(utterance)
+        utterance.early = self._ask(utterance, start, self.time, Kind.EARLY, utterance.base)
         utterance.early_voiced, utterance.early_answer = utterance.voiced, None
         utterance.paused = utterance.voice_end
         utterance.asked = self.time
@@ -314,15 +317,17 @@ class Session:
 
     def _final(self, utterance: Utterance, *, alone: bool = False) -> Transcribe:
         """The request for the open piece; `alone`: without what was said before it."""
-        margin_in = MARGIN if utterance.cut_in and not utterance.pieces and self._timed else 0.0
         margin_out = MARGIN if utterance.cut_out and self._timed else 0.0
-        start, end = max(0.0, utterance.start - margin_in), min(self.time, utterance.end + margin_out)
+        start, end = utterance.start - self._margin_in(utterance), min(self.time, utterance.end + margin_out)
         if alone:
             self.sent += end - start
             utterance.awaited = Transcribe(utterance.number, start, end, Kind.FINAL, self.language, base=utterance.base)
         else:
             utterance.awaited = self._ask(utterance, start, end, Kind.FINAL, utterance.base)
         return utterance.awaited
+
+    def _margin_in(self, utterance: Utterance) -> float:
+        return min(MARGIN, utterance.start) if utterance.cut_in and not utterance.pieces and self._timed else 0.0
 
     def _ask(self, utterance: Utterance, start: float, end: float, kind: Kind, base: int) -> Transcribe:
         whole = base == utterance.base  # of the open piece
@@ -341,6 +346,7 @@ class Session:
             previous=utterance.previous,
             expected=utterance.draft.since(base),
             base=base,
+            over_cut=not before and (start < utterance.start or bool(utterance.end and end > utterance.end)),
         )
 
     def _context(self, utterance: Utterance, end: float, kind: Kind) -> list[Piece]:
@@ -425,7 +431,7 @@ class Session:
     def _mark(self, time: float, utterance: int, cut: bool = False) -> Mark:
         follower = self._ending[0] if self._ending else self._current
         spoken = follower.before if follower else self.spoken
-        return Mark(time, cut, utterance, self.finals, self.language, self._said, spoken, self.sent)
+        return Mark(time, cut, utterance, self.finals, self.language, self._said, spoken, self.sent, self._timed)
 
     def _remember(self, utterance: Utterance) -> None:
         """What was said helps with what comes next, if it is certain."""
@@ -495,6 +501,12 @@ class Session:
         if not caption.text or (former and (former.text, former.stable) == (caption.text, caption.stable)):
             return []
         return [Publish(caption)]
+
+    def _ask_within(self, utterance: Utterance, request: Transcribe) -> list[Action]:
+        """Without word times nobody can tell what was said on the other side of a cut: only this side is asked for."""
+        if utterance.early is request:
+            utterance.early = None
+        return [self._final(utterance)] if utterance.awaited is request else []
 
     def _distrust(self, utterance: Utterance, request: Transcribe, answer: Hypothesis) -> list[Action]:
         """A loop or a phantom: never shown, never a prompt. A final is asked for once more, by itself.

@@ -86,3 +86,4 @@ class Mark:
     said: str = ""  # the end of it, for the next prompt
     spoken: float = 0.0  # voiced seconds
     sent: float = 0.0  # seconds given to engines
+    timed: bool = False  # the engine gives word times

@@ -20,6 +20,7 @@ class Transcribe:
     previous: Hypothesis | None = None
     expected: str = ""  # what the answer will probably begin with
     base: int = 0  # what is not known begins with this agreed word of the utterance
+    over_cut: bool = False  # it holds some speech from beyond a cut, which the word times of the answer tell
 
 
 @dataclass(frozen=True, slots=True)

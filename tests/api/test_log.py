@@ -35,7 +35,7 @@ def test_a_sessions_life_is_in_the_log_and_no_key_and_no_speech(tmp_path, level)
     assert upstream.requests[0].authorization == f"Bearer {KEY}" and upstream.requests[0].field("prompt") == PROMPT
     for secret in (KEY, SPEECH, "words", PROMPT):
         assert secret not in log
-    lines = [line for line in log.splitlines() if told[0]["session"] in line]
+    lines = [line for line in log.splitlines() if " INFO " in line and told[0]["session"] in line]
     assert len(lines) == 2 and lines[0].endswith("started") and "done, 9.5 s of audio" in lines[1]
     assert log.count("upload_") == 1 and "Traceback" not in log
 

@@ -381,6 +381,38 @@ def test_with_word_times_a_word_at_the_cut_is_read_whole_by_both_and_kept_by_one
     assert shown(story.session.hypothesis(rest, around)) == [("after", "", True)]
 
 
+@pytest.mark.parametrize("another", [False, True])
+def test_a_word_at_the_cut_is_kept_by_one_also_where_a_pause_follows_it(another):
+    story = Story(cut_after=99)
+    [partial] = story.say(0.7)
+    story.session.hypothesis(partial, timed(("so", 0.1, 0.4)))
+    story.say(19)
+    [final] = asked(story.say(0.5), Kind.FINAL)
+    where = final.end - 0.5 if final.end < story.frames * FRAME_S else next(u.end for u in story.session._ending)
+    around = timed(("before", where - 0.5, where - 0.1), ("shared", where - 0.3, where + 0.2))
+    [told] = (a for a in story.session.hypothesis(final, around) if isinstance(a, Publish))
+    assert told.caption.text == "before shared" and told.mark.cut
+    if another:  # goes on at the mark
+        story.session, story.frames = Quiet(story.session.policy, mark=told.mark), round(where / FRAME_S)
+        story.say(1)
+    [early] = asked(story.silence(0.3), Kind.EARLY)
+    assert early.start < where - 0.4
+    rest = timed(("shared", where - 0.3, where + 0.2), ("after", where + 0.2, where + 0.5))
+    story.session.hypothesis(early, rest)
+    assert [text for _, text, _ in shown(story.silence(1))] == [""] and story.session._said.endswith("shared after")
+
+
+def test_an_answer_without_word_times_about_both_sides_of_a_cut_is_asked_for_again():
+    story = Story()
+    [partial] = story.say(0.7)
+    story.session.hypothesis(partial, timed(("so", 0.1, 0.4)))
+    story.say(19)
+    [final] = asked(story.say(0.5), Kind.FINAL)
+    [again] = story.answer(final, "so before and some of what comes after")
+    assert final.end > again.end == next(u.end for u in story.session._ending)
+    assert shown(story.answer(again, "so before")) == [("so before", "", True)]
+
+
 def test_with_word_times_a_partial_starts_at_the_last_agreed_word():
     story, words = Story(), [(f"w{i}", i * 1.0, i + 0.9) for i in range(12)]
     requests = story.say(0.7)
