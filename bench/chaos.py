@@ -69,6 +69,13 @@ class Chaos:
         self.it.note(f"{name}.gap_p95", percentile(gaps, 95))
         for why in self.lost:
             print(f"  {name}: a session could not go on: {why}")
+        for speaker, e in zip(self.speakers, found, strict=True):
+            if e.all:
+                print(f"  {name}: {e.lost} lost, {e.doubled} doubled, {e.wrong} wrong in the finals", *said(speaker))
+
+
+def said(speaker: Speaker) -> list[str]:
+    return [f"\n    {final['start']:6.2f} to {final['end']:6.2f} s: {final['text']}" for final in speaker.finals]
 
 
 async def run(it: Bench, kills: int = KILLS, sessions: int = SESSIONS, seed: int | None = None) -> None:
