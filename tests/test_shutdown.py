@@ -88,7 +88,7 @@ def test_idle_it_ends_at_once(run, sent):
         server.end(sent)
 
 
-def test_in_mid_speech_the_final_comes_first(run):
+def test_in_mid_speech_it_tells_how_to_go_on(run):
     with run() as server, server.open() as client:
         for chunk in CHUNKS[: len(CHUNKS) // 2]:
             client.send(chunk)
@@ -99,7 +99,7 @@ def test_in_mid_speech_the_final_comes_first(run):
         messages = told(client)
         ended.join()
     assert server.process.returncode == 0
-    assert "final" in [message["type"] for message in messages] and messages[-1]["type"] == "error"
+    assert [message["type"] for message in messages][-2:] == ["reconnect", "error"]
     assert (client.close_code, client.close_reason) == (1012, "server.draining")
 
 

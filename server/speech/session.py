@@ -29,6 +29,7 @@ PARTIAL_WINDOW = 4.5  # seconds; a partial hears again what was said before only
 CERTAIN = 8.0  # seconds of speech in one language, without another between, after which it stays that
 TOLD = 0.5  # voiced seconds without a text that are worth a word to the reader
 KEPT = 0.7  # part of the agreed words that an answer must have; engines revise some, and drop few
+AFTER_VOICE = 0.05  # seconds of a pause that belong to what was said before it
 JOINT = 0.1  # seconds that two pieces of an utterance share; it is silence
 FINALS_SHARE = 1.0  # of the cost: every second of speech is in a final
 COMFORT = 15.0  # seconds of credit with which partials need not be spared
@@ -230,7 +231,9 @@ class Session:
         utterance = self._current
         if utterance is None or self._endpointer.state is not State.SPEECH:
             return self._end(utterance) if utterance else []
-        return self._cut(utterance) if self.time - utterance.began >= CUT_FROM else []
+        if self._timed:  # what is not heard of a word behind the margin is less than the word's half
+            return self._cut(utterance, MARGIN) if self.time - utterance.began >= CUT_FROM else []
+        return self._cut_at_pause(utterance) if utterance.paused > utterance.began else []
 
     @property
     def number(self) -> int:
@@ -380,26 +383,45 @@ class Session:
         self._current, self._floor = None, utterance.end
         self._endpointer.state = State.SILENCE
         self._ending.append(utterance)
-        ended = Ended(utterance.number, utterance.voice_end)
+        return [Ended(utterance.number, utterance.voice_end), *self._read_rest(utterance)]
+
+    def _read_rest(self, utterance: Utterance) -> list[Action]:
+        """Of an utterance that ended in a silence."""
         if utterance.is_read:
-            return [ended, *self._decide(utterance, utterance.early_answer)]
+            return self._decide(utterance, utterance.early_answer)
         if utterance.covers(utterance.early):
             utterance.awaited = utterance.early  # its answer is on its way
-            return [ended]
-        return [ended, self._final(utterance)]
+            return []
+        return [self._final(utterance)]
 
-    def _cut(self, utterance: Utterance) -> list[Action]:
-        """Nobody paused: cut at the quietest moment of the last second, and go on in a new utterance."""
-        moments = list(self._loudness)
+    def _cut(self, utterance: Utterance, before: float = 0.0) -> list[Action]:
+        """Nobody paused: cut at the quietest moment of the last second, and go on in a new utterance.
+
+        The moment is at least `before` seconds ago.
+        """
+        moments = [moment for moment in self._loudness if moment[0] < self.time - before]
         energy = np.convolve([e for _, e in moments], np.ones(3), "same")
         where = moments[1 + int(np.argmin(energy[1:-1]))][0] + FRAME_S / 2
+        follower = self._follow(utterance, where)
+        follower.cut_in = utterance.cut_out = True
+        return [Ended(utterance.number, where, cut=True), Started(follower.number, where), self._final(utterance)]
+
+    def _cut_at_pause(self, utterance: Utterance) -> list[Action]:
+        """Cut at the latest pause, too short for an end, and go on in a new utterance."""
+        where = utterance.paused + AFTER_VOICE
+        follower = self._follow(utterance, where)
+        follower.asked = where
+        ended = Ended(utterance.number, where, cut=True)
+        return [ended, Started(follower.number, where), *self._read_rest(utterance)]
+
+    def _follow(self, utterance: Utterance, where: float) -> Utterance:
+        """The utterance ends there, and another one goes on."""
         follower = self._open(where, where, self.spoken - (self.time - where))
-        follower.cut_in, follower.voice_end, follower.asked = True, self.time, self.time
-        follower.voiced = self.time - where
-        utterance.cut_out, utterance.voice_end, utterance.end = True, where, where
+        follower.voice_end, follower.voiced, follower.asked = self.time, self.time - where, self.time
+        utterance.voice_end = utterance.end = where
         self._current, self._floor = follower, where
         self._ending.append(utterance)
-        return [Ended(utterance.number, where, cut=True), Started(follower.number, where), self._final(utterance)]
+        return follower
 
     def _close_piece(self, utterance: Utterance, end: float, answer: Hypothesis) -> None:
         """Speech that goes on after this pause is read by itself."""

@@ -56,10 +56,12 @@ class Waits(Counts):
 
     def __init__(self) -> None:
         super().__init__()
-        self.go, self.begun = threading.Event(), threading.Event()
+        self.go, self.begun, self.asked_for_final = threading.Event(), threading.Event(), threading.Event()
 
     def transcribe(self, speech: Speech) -> Hypothesis:
         self.begun.set()
+        if speech.final:
+            self.asked_for_final.set()
         if speech.final and not self.go.wait(20):
             raise EngineError("nobody said go")
         return super().transcribe(speech)

@@ -16,6 +16,7 @@ from server.rooms.outbox import Outbox
 
 from .conftest import RECORDINGS, STOP, Clock, Site, Until, chunks, read, send, serving
 from .engines import Breaks, Counts, Hesitates, Refuses, Waits
+from .test_resume import Oracle
 
 CHUNKS = chunks()
 HALF = len(CHUNKS) // 2
@@ -276,7 +277,7 @@ async def test_a_server_that_is_being_stopped_takes_nobody():
 
 
 async def test_when_the_server_is_stopped_what_was_said_is_made_final_first():
-    async with serving() as site, site.open() as socket:
+    async with serving(Oracle()) as site, site.open() as socket:
         for chunk in CHUNKS[:HALF]:
             await send(socket, chunk)
         await read(socket, until="partial")
@@ -302,6 +303,8 @@ async def test_a_stop_does_not_wait_for_an_engine_beyond_its_time(clock: Clock):
         for chunk in CHUNKS[:HALF]:
             await send(socket, chunk)
         await read(socket, until="partial")
+        await send(socket, {"type": "finalize"})
+        await anyio.to_thread.run_sync(engine.asked_for_final.wait, 20)
         site.service.drain()
         await clock.forward(5)
         assert site.service.busy
@@ -312,7 +315,7 @@ async def test_a_stop_does_not_wait_for_an_engine_beyond_its_time(clock: Clock):
 
 
 async def test_silence_on_the_line_makes_what_was_said_final(clock: Clock):
-    async with serving() as site, site.open() as socket:
+    async with serving(Oracle()) as site, site.open() as socket:
         for chunk in CHUNKS[:HALF]:
             await send(socket, chunk)
         await read(socket, until="partial")

@@ -671,16 +671,51 @@ def test_in_minutes_of_speech_no_word_is_lost_or_doubled(times, pauses):
     assert session.sent <= 2.5 * session.time
 
 
-def test_who_speaks_while_the_server_leaves_is_cut_at_the_quietest_moment():
-    story = Story(partials=False)
-    story.say(2.5)
+def test_who_speaks_while_the_server_leaves_is_cut_at_the_quietest_moment_that_is_heard_around():
+    story = Story()
+    [partial] = story.say(0.7)
+    story.session.hypothesis(partial, timed(("so", 0.1, 0.4)))
+    story.say(1.6)
     quiet = story.frames * FRAME_S
     story.say(3 * FRAME_S, samples=LOUD / 10)
     story.say(0.5)
-    [request] = story.session.leave()
-    assert quiet < request.end < quiet + 3 * FRAME_S and request.kind is Kind.FINAL
-    [final] = story.answer(request, "and so")
-    assert final.mark.time == request.end and final.mark.cut and (final.mark.utterance, final.mark.finals) == (2, 1)
+    story.say(3 * FRAME_S, samples=LOUD / 20)  # a word may end behind it
+    [request] = asked(story.session.leave(), Kind.FINAL)
+    assert quiet < request.end - 0.5 < quiet + 3 * FRAME_S
+    [final] = story.session.hypothesis(request, timed(("and", 0.1, 0.4), ("so", 0.5, 0.8)))
+    assert final.mark.time == request.end - 0.5 and final.mark.cut
+    assert (final.mark.utterance, final.mark.finals) == (2, 1)
+
+
+@pytest.mark.parametrize("answered", ["before", "after", "never"])
+def test_without_word_times_at_the_latest_pause(answered):
+    story = Story(partials_in_air=9)
+    story.say(2.5)
+    voice_end = story.frames * FRAME_S
+    [early] = asked(story.silence(0.2), Kind.EARLY)
+    if answered == "before":
+        story.answer(early, "and so")
+    elif answered == "never":
+        story.session.failed(early)
+    story.say(0.5)
+    actions = story.session.leave()
+    if answered == "after":
+        actions += story.answer(early, "and so")
+    elif answered == "never":
+        [request] = asked(actions, Kind.FINAL)
+        assert voice_end <= request.end <= voice_end + 0.1
+        actions += story.answer(request, "and so")
+    [final] = (action for action in actions if isinstance(action, Publish) and action.caption.final)
+    assert voice_end <= final.mark.time <= voice_end + 0.1 and (final.mark.utterance, final.mark.cut) == (2, False)
+    assert final.caption.text == "and so"
+    [partial] = asked(story.say(0.5), Kind.PARTIAL)
+    assert (partial.utterance, partial.start) == (2, final.mark.time)
+
+
+def test_and_without_a_pause_it_is_left_whole():
+    story = Story(partials=False)
+    story.say(11)
+    assert story.session.leave() == []
 
 
 def test_what_has_just_begun_is_left_whole_when_the_server_leaves():
