@@ -1,8 +1,9 @@
 """create_app(): wires everything together."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -19,6 +20,8 @@ from .audio.vad import load_model
 from .engines.base import Engine
 from .engines.pool import PATIENCE, UNHURRIED, Patience, Pool
 from .metrics import Metrics
+from .push.outputs import Outputs
+from .push.webhook import Webhook
 from .rooms.base import Store
 from .rooms.rooms import Rooms
 from .rooms.sqlite import Sqlite
@@ -50,12 +53,13 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
         async with (
             Pool(chosen, concurrency, other, patience=patience(chosen), observe=metrics.called) as pool,
             Rooms(store(settings), lease_s=settings.resume_s, max_viewers=settings.max_viewers) as kept,
+            Outputs(settings.push_hosts, webhook(settings), metrics.drops.labels("push").inc) as outputs,
         ):
             app.state.service = service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
                 CapacityLimiter(max(1, concurrency // 2)), policy(settings, chosen), limits(settings),
                 settings.temp_dir, settings.recordings_dir, signing, Sessions(settings.resume_s),
-                Auth([key.get_secret_value() for key in settings.api_keys], signing), metrics, kept,
+                Auth([key.get_secret_value() for key in settings.api_keys], signing), metrics, kept, outputs,
             )  # fmt: skip
             watch(service)
             yield
@@ -85,6 +89,12 @@ def watch(service: Service) -> None:
     watch("sotto_captions_held", "Finals that wait for the store.", lambda: service.rooms.held)
     watch("sotto_uploads", "Files under way.", lambda: service.uploads)
     watch("sotto_draining", "1 while the server is being stopped.", lambda: service.draining)
+
+
+def webhook(settings: Settings) -> Callable[[], Webhook] | None:
+    """Makes the operator's, if there is one."""
+    url, secret = settings.webhook_url, settings.webhook_secret
+    return partial(Webhook, url, secret.get_secret_value()) if url and secret else None
 
 
 def spare(settings: Settings, metrics: Metrics, engine: Engine | None) -> Pool | None:

@@ -17,6 +17,7 @@ ENV_FILE = Path(".env")
 CLIENTS = {"SOTTO_SERVER", "SOTTO_TOKEN"}  # of `sotto transcribe` and `sotto live`, who may share the environment
 
 Seconds = Annotated[float, Field(gt=0)]
+WEBHOOK_SECRET = r"whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 EngineName = Literal["moonshine", "openai", "whisper"]
 
 
@@ -94,6 +95,13 @@ class Settings(BaseSettings):
     max_viewers: int = Field(10_000, ge=1)
     """Viewers of rooms at once."""
 
+    push_hosts: Annotated[list[str], NoDecode] = ["zoom.us", "youtube.com"]
+    """Hosts, separated by commas, to which and below which a session may have its finals sent."""
+    webhook_url: str | None = None
+    """Where the finals of every session are sent, signed; by default nowhere."""
+    webhook_secret: SecretStr | None = None
+    """What they are signed with: whsec_ and base64, as standardwebhooks.com has it."""
+
     temp_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where the recordings of running sessions and uploads lie; they are deleted when the session ends."""
     recordings_dir: Path | None = None
@@ -129,13 +137,18 @@ class Settings(BaseSettings):
             raise ValueError("expected keys of at least 16 letters, digits and . _ ~ + -, separated by commas")
         return value
 
-    @field_validator("openai_base_url")
+    @field_validator("openai_base_url", "webhook_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         parts = urlsplit(value or "http://none")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError("expected an address such as http://127.0.0.1:9000/v1")
         return value
+
+    @field_validator("push_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> object:
+        return [host.strip().lower() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
 
     @field_validator("redis_url")
     @classmethod
@@ -157,6 +170,13 @@ class Settings(BaseSettings):
     def _key_for_openai(self) -> Self:
         if self.engine == "openai" and self.openai_api_key is None:
             raise ValueError("SOTTO_ENGINE=openai needs OPENAI_API_KEY to be set")
+        return self
+
+    @model_validator(mode="after")
+    def _webhook(self) -> Self:
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if self.webhook_url and not re.fullmatch(WEBHOOK_SECRET, secret):
+            raise ValueError("SOTTO_WEBHOOK_URL needs SOTTO_WEBHOOK_SECRET to be whsec_ and base64")
         return self
 
     @model_validator(mode="after")

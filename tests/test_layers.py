@@ -32,7 +32,7 @@ MAY = {
     "metrics": {"engines"},
     "meter": {"speech", "metrics"},
     "live": {"speech", "audio", "engines", "rooms", "meter", "errors"},
-    "api": {"speech", "audio", "engines", "rooms", "batch", "live", "meter", "metrics", "tickets", "errors"},
+    "api": {"speech", "audio", "engines", "rooms", "batch", "live", "meter", "metrics", "push", "tickets", "errors"},
 }
 MODULES = sorted(p for p in SERVER.rglob("*.py") if p.name != "__init__.py")
 

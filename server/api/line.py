@@ -24,6 +24,7 @@ from ..audio.packet import Place
 from ..errors import AudioTooLarge, Draining, IdleTimeout, SessionTooLong, SottoError, Superseded
 from ..live import Command, Left, Output, Settled, Warning
 from ..meter import Meter
+from ..push.courier import Courier, Destination, Told
 from ..rooms.base import Final, Kept, Said, Speaker
 from ..rooms.outbox import Outbox
 from ..speech.session import Session
@@ -84,6 +85,8 @@ class Line(ABC):
         self._ingest: Ingest | None = None
         self._speaker: Speaker | None = None  # what the room knows
         self._left: float = inf  # the first utterance that may end in mid-word, because the client left
+        self.outputs: list[Destination] = []  # where else its finals are told
+        self._couriers: list[Courier] | None = None
 
     # -- what a protocol tells ---------------------------------------------------------------------------------
 
@@ -168,6 +171,7 @@ class Line(ABC):
         self.service.rooms.changed.discard(self._tell_of_store)
         if self.hold:
             self.service.sessions.leave(self.hold)
+        self.service.outputs.dismiss(self._couriers or [])
         if self._ingest:
             self._ingest.close()
 
@@ -378,6 +382,8 @@ class Line(ABC):
                     case Settled(mark, place, final):
                         ticket = replace(self.ticket, mark=mark, place=place)
                         self.ticket = await self._store(final, ticket) if final else ticket
+                        if final:
+                            self._send_out(final)
                     case Caption():
                         self._show(told)
                 self.publish(told)
@@ -409,6 +415,14 @@ class Line(ABC):
         rooms, room = self.service.rooms, self.ticket.room
         if rooms.watched(room):
             rooms.show(room, Said(self.id, caption.utterance, messages.partial(self.id, caption)))
+
+    def _send_out(self, final: Caption) -> None:
+        ticket = self.ticket
+        if self._couriers is None:
+            self._couriers = self.service.outputs.send(self.outputs)
+        told = Told(self.id, ticket.room, ticket.offset, final, ticket.began + final.start)
+        for courier in self._couriers:
+            courier.put(told)
 
     def _tell_of_store(self, away: bool) -> None:
         told = Warning("room.degraded", STORE_AWAY) if away else Warning("room.degraded", STORE_BACK, 0.0)

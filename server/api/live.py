@@ -16,7 +16,7 @@ from ..tickets import Samples, open_ticket, seal
 from . import messages
 from .auth import credential, subprotocol
 from .line import Chore, Line, Refusal
-from .messages import Finalize, Recording, Resume, Start, Stop
+from .messages import Finalize, Push, Recording, Resume, Start, Stop
 from .service import Service, service
 
 BEAT_S = 5.0  # seconds between two looks whether the client was told anything: it hears something every 10 s
@@ -67,6 +67,13 @@ class Connection(Line):
             self.ticket, room=options.room or self.id, mark=Mark(language=language), prompt=options.prompt or "",
             interim=options.interim is not False, audio=audio,
         )  # fmt: skip
+        self._send_to(options.push)
+
+    def _send_to(self, push: Push | None) -> None:
+        try:
+            self.outputs = self.service.outputs.named(push.model_dump(exclude_none=True) if push else {})
+        except ValueError as fault:
+            raise RequestInvalid(str(fault), param="push") from None
 
     def _say_ready(self) -> None:
         limits = self.service.limits
@@ -90,8 +97,8 @@ class Connection(Line):
                 self._choose()
                 await self.enter_room()
                 self._acknowledge()
-            case Resume(ticket=ticket):
-                await self._resume(ticket)
+            case Resume():
+                await self._resume(message)
             case Recording():
                 await self.say(Command.RECORDING)
             case Finalize():
@@ -117,13 +124,14 @@ class Connection(Line):
             await self.inbox.put(Command.LEAVE)
             await self.inbox.put(Command.STOP)
 
-    async def _resume(self, sealed: str) -> None:
+    async def _resume(self, wish: Resume) -> None:
         """What is in the room and not in the ticket was lost on its way to the client, which is told it again."""
         if self._begun:
             raise RequestInvalid("resume comes first, instead of start", param="type")
         assert self.hold
         service, now = self.service, time.time()
-        ticket = open_ticket(sealed, service.secret, now)
+        ticket = open_ticket(wish.ticket, service.secret, now)
+        self._send_to(wish.push)
         service.language(ticket.mark.language)
         hold = service.sessions.take(ticket.session, ticket.generation, self.lose, now)
         service.sessions.leave(self.hold)

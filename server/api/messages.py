@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from ..errors import RequestInvalid, SottoError
 from ..live import Warning
+from ..push.address import LONGEST
 from ..rooms.room import Gap, State
 from ..speech.types import Caption
 from ..tickets import LARGEST, Ticket
@@ -29,6 +30,13 @@ class Audio(_Message):
     channels: int = Field(1, ge=1, le=8)
 
 
+class Push(_Message):
+    """Where else finals are told; an address is a secret, so it is in no query and in no ticket."""
+
+    zoom: str | None = Field(None, max_length=LONGEST)
+    youtube: str | None = Field(None, max_length=LONGEST)
+
+
 class Start(_Message):
     """Options of a session, as the query or as the first message; what is None was not said."""
 
@@ -38,6 +46,7 @@ class Start(_Message):
     room: str | None = None
     interim: bool | None = None
     audio: Audio | None = None
+    push: Push | None = None
 
     @field_validator("room")
     @classmethod
@@ -48,7 +57,8 @@ class Start(_Message):
 
     def over(self, other: "Start") -> "Start":
         """These options, and the other's where these say nothing."""
-        return other.model_copy(update=self.model_dump(exclude_none=True) | {"audio": self.audio or other.audio})
+        whole = {"audio": self.audio or other.audio, "push": self.push or other.push}
+        return other.model_copy(update=self.model_dump(exclude_none=True) | whole)
 
 
 class Resume(_Message):
@@ -56,6 +66,7 @@ class Resume(_Message):
 
     type: Literal["resume"]
     ticket: str = Field(max_length=LARGEST)
+    push: Push | None = None
 
 
 class Recording(_Message):
@@ -90,7 +101,7 @@ def read(text: str) -> ClientMessage:
 def options(query: dict[str, str]) -> Start:
     """A session's options from the query. Raises RequestInvalid."""
     try:
-        return Start.model_validate({k: v for k, v in query.items() if v and k not in ("type", "audio")})
+        return Start.model_validate({k: v for k, v in query.items() if v and k not in ("type", "audio", "push")})
     except ValidationError as error:
         raise _invalid(error) from None
 

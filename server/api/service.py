@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from ..engines.pool import Pool
 from ..errors import Draining, RequestInvalid, TooManySessions
 from ..metrics import Metrics
+from ..push.outputs import Outputs
 from ..rooms.rooms import Rooms
 from ..speech.session import Policy
 from .auth import Auth
@@ -61,6 +62,7 @@ class Service:
     auth: Auth
     metrics: Metrics
     rooms: Rooms
+    outputs: Outputs
     uploads: int = 0  # under way
     stopping: anyio.Event = field(default_factory=anyio.Event)
 

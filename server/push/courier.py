@@ -1,6 +1,6 @@
 """Carry a session's finals to one place outside, in order and each until it is taken: a meeting, a stream, a webhook.
 
-A place tells how a caption is said there; the courier waits, tries again and gives up. Nobody waits for the courier.
+A destination says how a caption is told there; the courier waits, tries again and gives up. Nobody waits for it.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger("sotto")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Told:
     """A final to be told elsewhere; `at`: when its first sound came, in seconds since 1970."""
 
     session: str
@@ -44,7 +44,7 @@ class Post:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Place(Protocol):
+class Destination(Protocol):
     """Where captions are told."""
 
     name: str  # for the log; never the address, which is a secret
@@ -52,7 +52,7 @@ class Place(Protocol):
     async def begin(self, http: httpx2.AsyncClient) -> None:
         """Before the first caption. Raises httpx2.HTTPError; then it is called again."""
 
-    def post(self, said: Said) -> Post:
+    def post(self, told: Told) -> Post:
         """Called once for each caption, in order."""
 
     def hopeless(self, status: int) -> bool:
@@ -60,26 +60,31 @@ class Place(Protocol):
 
 
 class Courier:
-    """One place and the way to it. `drop` is called for each final that was not taken."""
+    """One destination and the way to it. `drop` is called for each final that was not taken."""
 
     def __init__(
-        self, place: Place, http: httpx2.AsyncClient, drop: Callable[[], None], *, backoff_s: float = BACKOFF_S
+        self,
+        destination: Destination,
+        http: httpx2.AsyncClient,
+        drop: Callable[[], None],
+        *,
+        backoff_s: float = BACKOFF_S,
     ) -> None:
-        self._place = place
+        self._destination = destination
         self._http = http
         self._drop = drop
         self._backoff_s = backoff_s
-        self._waiting: deque[Said] = deque()
+        self._waiting: deque[Told] = deque()
         self._some = anyio.Event()
         self._over = False
         self._failing = False  # and the log says so
 
-    def put(self, said: Said) -> None:
+    def put(self, told: Told) -> None:
         """Never waits."""
         if len(self._waiting) == WAITING:
             self._waiting.popleft()
             self._drop()
-        self._waiting.append(said)
+        self._waiting.append(told)
         self._some.set()
 
     def close(self) -> None:
@@ -90,16 +95,16 @@ class Courier:
     async def run(self) -> None:
         """Until `close` was called and every final was taken or given up."""
         begun = False
-        while said := await self._next():
+        while told := await self._next():
             taken = False
             with anyio.move_on_after(GIVE_UP_S):
                 begun = begun or await self._persist(self._begin)
-                post = self._place.post(said)
+                post = self._destination.post(told)
                 taken = await self._persist(partial(self._tell, post))
             if not taken:
                 self._drop()
 
-    async def _next(self) -> Said | None:
+    async def _next(self) -> Told | None:
         while not self._waiting:
             if self._over:
                 return None
@@ -108,14 +113,14 @@ class Courier:
         return self._waiting.popleft()
 
     async def _begin(self) -> bool:
-        await self._place.begin(self._http)
+        await self._destination.begin(self._http)
         return True
 
     async def _tell(self, post: Post) -> bool:
         """Whether it was taken. Raises httpx2.HTTPError where it may be the next time."""
         answer = await self._http.post(post.url, content=post.body, headers=post.headers, timeout=TIMEOUT_S)
-        if not answer.is_success and self._place.hopeless(answer.status_code):
-            log.warning("%s refuses a caption: HTTP %d", self._place.name, answer.status_code)
+        if not answer.is_success and self._destination.hopeless(answer.status_code):
+            log.warning("%s refuses a caption: HTTP %d", self._destination.name, answer.status_code)
             return False
         answer.raise_for_status()
         return True
@@ -127,7 +132,9 @@ class Courier:
                 done = await attempt()
             except httpx2.HTTPError as error:
                 if not self._failing:
-                    log.warning("%s takes no captions now: %s; tried again", self._place.name, type(error).__name__)
+                    log.warning(
+                        "%s takes no captions now: %s; tried again", self._destination.name, type(error).__name__
+                    )
                 self._failing = True
             else:
                 self._failing = False

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import httpx2
 
-from .courier import Post, Said
+from .courier import Post, Told
 
 PREFIX = "whsec_"
 AGAIN = frozenset({408, 409, 425, 429})  # what may be otherwise the next time, besides faults of the server
@@ -34,17 +34,17 @@ class Webhook:
     async def begin(self, http: httpx2.AsyncClient) -> None:
         pass
 
-    def post(self, said: Said) -> Post:
-        caption = said.caption
+    def post(self, told: Told) -> Post:
+        caption = told.caption
         words = [{"text": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in caption.words]
         data = {
-            "room": said.room, "session": said.session, "offset": said.offset, "utterance": caption.utterance,
+            "room": told.room, "session": told.session, "offset": told.offset, "utterance": caption.utterance,
             "start": round(caption.start, 3), "end": round(caption.end, 3), "text": caption.text, "words": words,
             "language": caption.language,
         }  # fmt: skip
-        told = {"type": "caption.final", "timestamp": round(said.at, 3), "data": data}
-        body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
-        id, now = f"{said.session}.{caption.utterance}", str(round(self._now()))
+        event = {"type": "caption.final", "timestamp": round(told.at, 3), "data": data}
+        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        id, now = f"{told.session}.{caption.utterance}", str(round(self._now()))
         signature = base64.b64encode(hmac.digest(self._secret, f"{id}.{now}.".encode() + body, "sha256")).decode()
         headers = {"webhook-id": id, "webhook-timestamp": now, "webhook-signature": f"v1,{signature}"}
         return Post(self._url, body, headers | {"Content-Type": "application/json"})

@@ -10,7 +10,7 @@ import httpx2
 
 from ..speech.cues import cues
 from .address import with_query
-from .courier import Post, Said
+from .courier import Post, Told
 
 AGAIN = frozenset({408, 425, 429})  # what may be otherwise the next time, besides faults of the server
 
@@ -26,14 +26,14 @@ class YouTube:
     async def begin(self, http: httpx2.AsyncClient) -> None:
         pass
 
-    def post(self, said: Said) -> Post:
-        zero = said.at - said.caption.start
+    def post(self, told: Told) -> Post:
+        zero = told.at - told.caption.start
         lines = [
-            line for cue in cues([said.caption]) for line in (_time(zero + cue.start / 1000), "<br>".join(cue.lines))
+            line for cue in cues([told.caption]) for line in (_time(zero + cue.start / 1000), "<br>".join(cue.lines))
         ]
         body = "".join(f"{line}\n" for line in lines).encode()
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        return Post(with_query(self._url, {"seq": str(said.offset)}), body, headers)
+        return Post(with_query(self._url, {"seq": str(told.offset)}), body, headers)
 
     def hopeless(self, status: int) -> bool:
         return status < 500 and status not in AGAIN

@@ -7,7 +7,7 @@ caption and the same for each retry, `lang` as language and country; every failu
 import httpx2
 
 from .address import with_query
-from .courier import TIMEOUT_S, Post, Said
+from .courier import TIMEOUT_S, Post, Told
 
 LANGUAGES = {
     "en": "en-US",
@@ -35,11 +35,11 @@ class Zoom:
         text = answer.text.strip()
         self._seq = int(text) if answer.is_success and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
-    def post(self, said: Said) -> Post:
+    def post(self, told: Told) -> Post:
         self._seq += 1
-        language = LANGUAGES.get((said.caption.language or "").split("-")[0])
+        language = LANGUAGES.get((told.caption.language or "").split("-")[0])
         query = {"seq": str(self._seq)} | ({"lang": language} if language else {})
-        body = f"{said.caption.text}\n".encode()
+        body = f"{told.caption.text}\n".encode()
         return Post(with_query(self._url, query), body, {"Content-Type": "text/plain; charset=utf-8"})
 
     def hopeless(self, status: int) -> bool:

@@ -1,4 +1,4 @@
-"""Finals go to a meeting, a stream or a webhook: once each, in order, whatever the place answers."""
+"""Finals go to a meeting, a stream or a webhook: once each, in order, whatever the destination answers."""
 
 import json
 from contextlib import asynccontextmanager
@@ -9,8 +9,8 @@ import pytest
 from standardwebhooks import Webhook as Receiver
 
 from server.push import courier
-from server.push.courier import WAITING, Courier, Said
-from server.push.dispatch import Dispatch
+from server.push.courier import WAITING, Courier, Told
+from server.push.outputs import Outputs
 from server.push.webhook import Webhook
 from server.push.youtube import YouTube
 from server.push.zoom import Zoom
@@ -32,47 +32,47 @@ def anyio_backend():
 
 def said(number, text="Hello world.", language="en"):
     words = (Word("Hello", 10.0, 10.4), Word("world.", 10.5, 11.0)) if text == "Hello world." else ()
-    return Said("s_1", "keynote", number, Caption(number, 10.0, 11.0, text, len(text), True, words, language), NOON)
+    return Told("s_1", "keynote", number, Caption(number, 10.0, 11.0, text, len(text), True, words, language), NOON)
 
 
 @asynccontextmanager
-async def dispatch(dropped=None):
+async def outputs(dropped=None, hosts=(), webhook=None):
     """Leaving it waits until everything is told."""
     dropped = [] if dropped is None else dropped
     with anyio.fail_after(LIMIT_S):
-        async with Dispatch(lambda: dropped.append(1), backoff_s=0.01) as couriers:
-            yield couriers
+        async with Outputs([*hosts], webhook, lambda: dropped.append(1), backoff_s=0.01) as ways:
+            yield ways
 
 
-async def tell(place, *finals, dropped=None):
-    async with dispatch(dropped) as couriers:
-        to = couriers.send(place)
+async def tell(destination, *finals, dropped=None):
+    async with outputs(dropped) as ways:
+        (to,) = ways.send([destination])
         for final in finals:
             to.put(final)
 
 
-PLACES = {"zoom": Zoom, "youtube": YouTube, "webhook": lambda url: Webhook(url, SECRET)}
+DESTINATIONS = {"zoom": Zoom, "youtube": YouTube, "webhook": lambda url: Webhook(url, SECRET)}
 
 
-@pytest.fixture(params=PLACES)
-def place(request):
-    """A stub, and what makes the place that tells it."""
+@pytest.fixture(params=DESTINATIONS)
+def destination(request):
+    """A stub, and what makes the destination that tells it."""
     with stub.serving(counts=request.param != "webhook") as there:
-        yield there, PLACES[request.param]
+        yield there, DESTINATIONS[request.param]
 
 
-# -- every place ---------------------------------------------------------------------------------------------------
+# -- every destination ---------------------------------------------------------------------------------------------
 
 
-async def test_every_final_is_told_once_and_in_order(place):
-    there, make = place
+async def test_every_final_is_told_once_and_in_order(destination):
+    there, make = destination
     await tell(make(there.url), *(said(n, f"Number {n}.") for n in range(1, 6)))
     assert [f"Number {n}." in one.body.decode() for n, one in enumerate(there.taken, 1)] == [True] * 5
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408])
-async def test_what_is_not_taken_is_told_again_and_exactly_the_same(place, status):
-    there, make = place
+async def test_what_is_not_taken_is_told_again_and_exactly_the_same(destination, status):
+    there, make = destination
     there.script.extend([200, status, status])
     await tell(make(there.url), said(1), said(2), said(3))
     assert len(there.told) == 5 and len(there.taken) == 3
@@ -80,8 +80,8 @@ async def test_what_is_not_taken_is_told_again_and_exactly_the_same(place, statu
     assert (first.query, first.body) == (second.query, second.body) == (third.query, third.body)
 
 
-async def test_nobody_is_sent_on_to_another_address(place):
-    there, make = place
+async def test_nobody_is_sent_on_to_another_address(destination):
+    there, make = destination
     there.script.append(307)
     dropped = []
     await tell(make(there.url), said(1), dropped=dropped)
@@ -89,7 +89,7 @@ async def test_nobody_is_sent_on_to_another_address(place):
     assert len(there.taken) + len(dropped) == 1  # Zoom asks to be tried again whatever it answers
 
 
-async def test_a_place_that_is_away_is_waited_for_and_no_longer_than_a_caption_is_one(monkeypatch):
+async def test_a_destination_that_is_away_is_waited_for_and_no_longer_than_a_caption_is_one(monkeypatch):
     monkeypatch.setattr(courier, "GIVE_UP_S", 0.05)
     dropped = []
     with stub.serving() as gone:
@@ -107,12 +107,30 @@ async def test_of_too_many_that_wait_the_oldest_give_way():
     assert len(dropped) == 3
 
 
-async def test_the_log_tells_that_a_place_refuses_and_never_its_address(place, caplog):
-    there, make = place
+async def test_the_log_tells_that_a_destination_refuses_and_never_its_address(destination, caplog):
+    there, make = destination
     there.script.extend([500, 500])
     await tell(make(f"{there.url}?signature=verysecret"), said(1))
     assert len([record for record in caplog.records if "takes no captions now" in record.getMessage()]) == 1
     assert "verysecret" not in caplog.text
+
+
+async def test_a_session_names_only_hosts_that_are_allowed():
+    async with outputs(hosts=["zoom.us"]) as ways:
+        (zoom,) = ways.named({"zoom": "https://wmcc.zoom.us/closedcaption?id=1"})
+        assert isinstance(zoom, Zoom)
+        with pytest.raises(ValueError, match=r"push.youtube: expected an address of zoom.us$"):
+            ways.named({"youtube": "http://127.0.0.1/closedcaption?secret=1"})
+
+
+async def test_every_session_is_told_to_the_webhook():
+    with stub.serving(counts=False) as there:
+        async with outputs(webhook=lambda: Webhook(there.url, SECRET)) as ways:
+            for couriers in (ways.send([]), ways.send([])):
+                for courier in couriers:
+                    courier.put(said(1))
+                ways.dismiss(couriers)
+    assert len(there.taken) == 2
 
 
 # -- Zoom ----------------------------------------------------------------------------------------------------------
