@@ -4,8 +4,9 @@ import re
 
 import pytest
 from figures import figures
+from redis_server import running_redis
 
-from .conftest import STOP, Until, chunks, serving
+from .conftest import STOP, Until, chunks, read, send, serving
 from .engines import Breaks
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +28,21 @@ async def test_while_being_stopped_alive_but_not_ready():
         site.service.drain()
         assert (await site.client.get("/healthz")).status_code == 200
         assert (await site.client.get("/readyz")).status_code == 503
+        assert (await site.client.get("/readyz?store=optional")).status_code == 503
+
+
+async def test_cut_off_from_redis_it_is_not_ready_but_for_who_can_do_without():
+    with running_redis() as redis:
+        async with serving(redis_url=redis.url) as site, site.open() as speaker:
+            await send(speaker, chunks()[0])
+            await read(speaker, until="ack")
+            redis.kill()
+            told = await read(speaker, until="warning")
+            alone = await site.client.get("/readyz")
+            anyhow = await site.client.get("/readyz?store=optional")
+    assert told.messages[-1]["code"] == "room.degraded"
+    assert (alone.status_code, alone.json()) == (503, {"status": "degraded"})
+    assert (anyhow.status_code, anyhow.json()["status"], anyhow.json()["store"]) == (200, "ready", "degraded")
 
 
 @pytest.mark.parametrize("method, path, status", [("GET", "/nothing", 404), ("GET", "/api/transcribe", 405)])
