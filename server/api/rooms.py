@@ -84,10 +84,6 @@ async def follow(socket: WebSocket, room: str) -> None:
     rooms = service(socket).rooms
     fault: SottoError | None = None
 
-    async def write(news: News) -> None:
-        for item in news:
-            await socket.send_text(item.text if isinstance(item, Frame) else _told(item))
-
     async def gone() -> None:
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass
@@ -95,7 +91,13 @@ async def follow(socket: WebSocket, room: str) -> None:
     try:
         place = messages.place(socket.query_params.get("after", ""), "after")
         async with rooms.follow(messages.room_name(room)) as found:
-            fault = await watch(found, Viewer(found, rooms.read, *place), write, gone)
+            viewer = Viewer(found, rooms.read, *place)
+
+            async def write(news: News) -> None:
+                for item in news or [viewer.state]:  # a browser's socket shows no ping to its page
+                    await socket.send_text(item.text if isinstance(item, Frame) else _told(item))
+
+            fault = await watch(found, viewer, write, gone)
     except SottoError as error:
         fault = error
     try:

@@ -200,6 +200,10 @@ class Viewer:
         """There is nothing it does not have."""
         return self._epoch == self._room.epoch and self._offset == self._room.last
 
+    @property
+    def state(self) -> State:
+        return State(self._room.name, self._room.epoch, self._room.live, self._room.degraded)
+
     async def next(self) -> News | None:
         """What is new, in order; nothing as a sign of life; None at the end. Raises Draining, StoreAway."""
         news, room = self._news(), self._room
@@ -216,9 +220,8 @@ class Viewer:
 
     def _news(self) -> News:
         room = self._room
-        state = State(room.name, room.epoch, room.live, room.degraded)
         news: News = []
-        if state != self._told:
+        if (state := self.state) != self._told:
             if self._epoch != room.epoch:
                 self._epoch, self._offset = room.epoch, 0
             self._told = state

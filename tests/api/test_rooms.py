@@ -41,6 +41,13 @@ async def until_final(socket: AsyncWebSocketSession, offset: int) -> list[dict[s
     return messages
 
 
+async def until_room(socket: AsyncWebSocketSession, live: bool) -> list[dict[str, Any]]:
+    messages = (await read(socket, until="room")).messages
+    while messages[-1]["live"] is not live:
+        messages += (await read(socket, until="room")).messages
+    return messages
+
+
 class Stream:
     """A browser's EventSource at the bare interface of ASGI."""
 
@@ -253,11 +260,11 @@ async def test_when_the_last_speaker_stops_the_room_is_said_to_be_quiet():
                 await send(speaker, chunk)
             await send(speaker, STOP)
             await read(speaker)
-            quiet = (await read(viewer, until="room")).messages
+            told = await until_room(viewer, live=False)
             async with site.open("?room=keynote") as again:
-                live = (await read(viewer, until="room")).messages[-1]
+                await until_room(viewer, live=True)
                 await read(again, until="ready")
-    assert quiet[-1]["live"] is False and quiet[-2]["type"] == "final" and live["live"] is True
+    assert told[-2]["type"] == "final" and all(message["live"] for message in of(told[:-1], "room"))
 
 
 async def test_and_when_nobody_came_for_some_time_it_is_over(monkeypatch, tmp_path):
@@ -320,6 +327,14 @@ async def test_in_silence_a_comment_shows_that_the_line_is_up(monkeypatch):
         tasks.start_soon(viewer.visit)
         await viewer.until("\n\n:\n\n")
         viewer.leave()
+
+
+async def test_and_over_a_websocket_the_room_is_told_again(monkeypatch):
+    monkeypatch.setattr(hub, "BEAT_S", 0.01)
+    async with serving() as site, site.open("?room=keynote") as speaker, following(site, "keynote") as viewer:
+        await read(speaker, until="ready")
+        told = [(await read(viewer, until="room")).messages[-1] for _ in range(3)]
+    assert told[0] == told[1] == told[2]
 
 
 async def test_who_leaves_is_forgotten():
