@@ -80,14 +80,16 @@ export class CaptionClient extends EventTarget {
 
   /**
    * @param {string} server address of the server, https://…/
-   * @param {{language?: string, token?: string, world?: import("./world.js").World}} [options]
-   *   `language`: ISO 639-1, "" to let the engine find out; `token`: where the server wants one, of its /api/tokens
+   * @param {{language?: string, token?: string, room?: string, world?: import("./world.js").World}} [options]
+   *   `language`: ISO 639-1, "" to let the engine find out; `token`: where the server wants one, of its /api/tokens;
+   *   `room`: where others can follow, "" for one that the server names (`ready` tells it)
    */
-  constructor(server, { language = "", token = "", world = browser() } = {}) {
+  constructor(server, { language = "", token = "", room = "", world = browser() } = {}) {
     super();
     this.server = server;
     this.language = language;
     this.token = token;
+    this.room = room;
     this.world = world;
     world.events.addEventListener("visibilitychange", () => world.visible() && this.#recorder?.wake());
   }
@@ -317,7 +319,9 @@ export class CaptionClient extends EventTarget {
   // -- the line ------------------------------------------------------------------------------------------------
 
   #connect() {
-    const query = this.language ? `?language=${encodeURIComponent(this.language)}` : "";
+    const { language, room } = this;
+    const options = new URLSearchParams(Object.entries({ language, room }).filter(([, choice]) => choice));
+    const query = options.size ? `?${options}` : "";
     const connection = new Connection(this.#address(`api/captions${query}`, "ws"), this.world, this.token);
     this.#connection = connection;
     /** @param {string} type @param {(detail: any) => void} act */

@@ -38,10 +38,12 @@ export class Comeback {
   /**
    * @param {() => void} knock
    * @param {import("./world.js").World} world
+   * @param {number} [patience_ms] after which nobody knocks any more
    */
-  constructor(knock, world) {
+  constructor(knock, world, patience_ms = GIVE_UP_MS) {
     this.knock = knock;
     this.world = world;
+    this.patience_ms = patience_ms;
     world.events.addEventListener("online", this.#hurry);
     world.events.addEventListener("visibilitychange", this.#seen);
   }
@@ -59,7 +61,7 @@ export class Comeback {
     }
     this.#upSince = null;
     this.#since ??= now;
-    if (now - this.#since >= GIVE_UP_MS) return false;
+    if (now - this.#since >= this.patience_ms) return false;
     const pause_s = Math.max(pause(this.#attempt++, this.world.random()), atLeast_s);
     this.#wait(pause_s * 1000);
     return true;

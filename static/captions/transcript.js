@@ -3,11 +3,11 @@
 
 /**
  * One utterance. `stable` counts characters (code points) that will not change any more.
- * A take is one start and stop. It is one session of the server, or more where one could not go on; utterances and
- * offsets begin again in each, and so does the time line: `start` and `end` are its seconds.
+ * A take is one start and stop. It is one session of the server, or more where one could not go on; utterances
+ * begin again in each, and so does the time line: `start` and `end` are its seconds.
  * @typedef {object} Line
  * @property {number} take
- * @property {number} session
+ * @property {number | string} session the server's name for it, where it is told
  * @property {number} utterance
  * @property {string} text
  * @property {number} stable
@@ -16,17 +16,19 @@
  * @property {number} start
  * @property {number} end
  * @property {readonly {text: string, start: number, end: number}[]} words empty where the engine has no word times
+ * @property {number} missing so many finals before it are lost
  *
- * `offset`: that of the newest final of this session, 0 before the first.
- * @typedef {{take: number, session: number, offset: number, lines: readonly Line[]}} Transcript
+ * Finals stand first, in their order; what grows is below.
+ * `offset`: that of the newest final, 0 before the first of this session. `missing`: finals lost behind it.
+ * @typedef {{take: number, session: number, offset: number, missing: number, lines: readonly Line[]}} Transcript
  */
 
 /** @type {Transcript} */
-export const EMPTY = Object.freeze({ take: 0, session: 0, offset: 0, lines: Object.freeze([]) });
+export const EMPTY = Object.freeze({ take: 0, session: 0, offset: 0, missing: 0, lines: Object.freeze([]) });
 
 /**
- * Messages: the protocol's `partial`, `final` and `done`, and three of our own: `take` (somebody starts), `anew` (a
- * new session goes on for one that could not) and `whole` (the `finals` of the whole recording, which replace what
+ * Messages: the protocol's `partial`, `final`, `gap` and `done`, and three of our own: `take` (somebody starts), `anew`
+ * (a new session goes on for one that could not) and `whole` (the `finals` of the whole recording, which replace what
  * this take had). Others change nothing.
  * @param {Transcript} transcript
  * @param {any} message
@@ -42,6 +44,8 @@ export function reduce(transcript, message) {
       return place(transcript, message);
     case "final":
       return settle(transcript, message);
+    case "gap":
+      return { ...transcript, offset: message.last, missing: transcript.missing + message.last - message.first + 1 };
     case "done": // all is final; what still grows was cut otherwise before the line broke
       return { ...transcript, lines: transcript.lines.filter((line) => line.final) };
     case "whole":
@@ -67,7 +71,7 @@ export function asText(transcript) {
  * @param {Transcript} transcript
  */
 export function finals({ lines }) {
-  let [session, before, reached] = [0, 0, 0];
+  let [session, before, reached] = /** @type {[Line["session"], number, number]} */ ([0, 0, 0]);
   const later = (/** @type {{start: number, end: number}} */ { start, end }) => ({
     start: before + start,
     end: before + end,
@@ -95,7 +99,7 @@ export function parts(line) {
 
 /** @param {Transcript} transcript @returns {Transcript} */
 function begun({ take, session, lines }) {
-  return { take, session: session + 1, offset: 0, lines: settled(lines) };
+  return { take, session: session + 1, offset: 0, missing: 0, lines: settled(lines) };
 }
 
 /**
@@ -105,10 +109,13 @@ function begun({ take, session, lines }) {
  */
 function settle(transcript, final) {
   if (final.offset <= transcript.offset) return transcript;
-  const { session, lines } = transcript;
+  const { session } = lineOf(transcript, final);
   // The sound before a final is final: a growing line there is of an utterance that was cut otherwise after a resume.
-  const kept = lines.filter((line) => line.session !== session || line.final || line.utterance >= final.utterance);
-  return place({ ...transcript, offset: final.offset ?? transcript.offset, lines: kept }, final);
+  const lines = transcript.lines.filter(
+    (line) => line.session !== session || line.final || line.utterance >= final.utterance,
+  );
+  const placed = place({ ...transcript, offset: final.offset ?? transcript.offset, lines }, final);
+  return { ...placed, missing: 0 };
 }
 
 /** @param {Transcript} transcript @param {any} caption @returns {Transcript} */
@@ -116,17 +123,22 @@ function place(transcript, caption) {
   const line = lineOf(transcript, caption);
   const former = transcript.lines.find((other) => same(other, line));
   if (former?.final) return transcript; // a final never changes; a late partial of it is old news
+  if (former && !line.final) {
+    return { ...transcript, lines: transcript.lines.map((other) => (other === former ? line : other)) };
+  }
   const others = transcript.lines.filter((other) => other !== former);
-  const after = others.findIndex((other) => other.session === line.session && other.utterance > line.utterance);
+  const below = (/** @type {Line} */ other) =>
+    !other.final && (line.final || (other.session === line.session && other.utterance > line.utterance));
+  const after = others.findIndex(below);
   const at = after < 0 ? others.length : after;
   return { ...transcript, lines: [...others.slice(0, at), line, ...others.slice(at)] };
 }
 
 /** @param {Transcript} transcript @param {any} caption @returns {Line} */
-function lineOf({ take, session }, caption) {
+function lineOf({ take, session, missing }, caption) {
   return {
     take,
-    session,
+    session: caption.session ?? session,
     utterance: caption.utterance,
     text: caption.text,
     stable: caption.stable ?? 0,
@@ -135,6 +147,7 @@ function lineOf({ take, session }, caption) {
     start: caption.start ?? 0,
     end: caption.end ?? 0,
     words: caption.words ?? [],
+    missing,
   };
 }
 

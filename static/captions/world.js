@@ -8,6 +8,7 @@
  * @property {typeof globalThis.WebSocket} [WebSocket]
  * @property {typeof globalThis.MediaRecorder} [MediaRecorder]
  * @property {typeof globalThis.XMLHttpRequest} [XMLHttpRequest]
+ * @property {typeof globalThis.fetch} fetch
  * @property {MediaDevices} [mediaDevices]
  * @property {string} userAgent
  * @property {EventTarget} events
@@ -29,6 +30,7 @@ export function browser() {
     WebSocket,
     MediaRecorder,
     XMLHttpRequest,
+    fetch: (...request) => globalThis.fetch(...request),
     mediaDevices: navigator.mediaDevices,
     userAgent: navigator.userAgent,
     events,

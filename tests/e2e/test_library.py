@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browsers.chromium import STEP_MS, chromium
 from process import running_server
+from speaker import speaker
 from spoken import spoken_wav
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
 LIBRARY = Path(__file__).parents[2] / "static" / "captions"
+SPEAK, FOLLOW = 0, 1  # the examples, in the README's order
 HEAD = '<!doctype html><link rel="icon" href="data:">'
 ONLY_POST = """
 delete window.WebSocket;
@@ -52,14 +54,15 @@ def site(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def another_site(folder: Path, imported: str, init: str = "") -> "Iterator[Page]":
-    """Yields the README's page on a site of its own; whatever the browser complains about fails the test.
+def another_site(folder: Path, imported: str, init: str = "", example: int = SPEAK) -> "Iterator[tuple[Page, str]]":
+    """Yields the README's page on a site of its own, and the server; what the browser complains about fails the test.
 
     The library is imported from `imported`; {server} in it is the address of the captions server.
     """
-    examples = re.findall(r"^```(html|js)\n(.*?)^```", (LIBRARY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    html, program = dict(examples)["html"], dict(examples)["js"]
-    assert len(examples) == 2 and len(program.splitlines()) == 6
+    text = (LIBRARY / "README.md").read_text()
+    (html,) = re.findall(r"^```html\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    program = re.findall(r"^```js\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[example]
+    assert len(program.splitlines()) == 6
     shutil.copytree(LIBRARY, folder / "captions")
     with (
         site(folder) as origin,
@@ -79,12 +82,12 @@ def another_site(folder: Path, imported: str, init: str = "") -> "Iterator[Page]
         if init:
             page.add_init_script(init)
         page.goto(origin)
-        yield page
+        yield page, server
     assert complaints == []
 
 
 def test_six_lines_put_captions_on_another_site(tmp_path: Path) -> None:
-    with another_site(tmp_path, "./captions/") as page:
+    with another_site(tmp_path, "./captions/") as (page, _):
         page.click("#start")
         expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
         page.click("#stop")
@@ -92,8 +95,18 @@ def test_six_lines_put_captions_on_another_site(tmp_path: Path) -> None:
 
 
 def test_another_site_may_import_the_library_from_the_server_and_post_to_it(tmp_path: Path) -> None:
-    with another_site(tmp_path, "{server}/static/captions/", init=ONLY_POST) as page:
+    with another_site(tmp_path, "{server}/static/captions/", init=ONLY_POST) as (page, _):
         page.click("#start")
         page.wait_for_function("window.recorded > 30")  # all of it: 9 s
         page.click("#stop")
         expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
+
+
+def test_six_lines_follow_a_room_on_another_site(tmp_path: Path) -> None:
+    with another_site(tmp_path, "./captions/", example=FOLLOW) as (page, server):
+        expect(page).to_have_title("waiting")
+        with speaker(server, "keynote") as voice:
+            expect(page).to_have_title("live", timeout=STEP_MS)
+            voice.say_the_rest()
+        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
+        expect(page).to_have_title("silent")

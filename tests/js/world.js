@@ -7,6 +7,8 @@ export class FakeWorld {
   userAgent = "Gecko/20100101 Firefox/150";
   /** @type {FakeSocket[]} */
   sockets = [];
+  /** @type {FakeStream[]} what was fetched */
+  streams = [];
   /** @type {FakeRecorder[]} */
   recorders = [];
   /** @type {{file: File}[]} */
@@ -45,11 +47,11 @@ export class FakeWorld {
     this.mediaDevices = {
       getUserMedia: async () => {
         if (this.microphones-- <= 0) throw new DOMException("none", "NotFoundError");
-        return new FakeStream("audio");
+        return new FakeSound("audio");
       },
       getDisplayMedia: async () => {
         if (!this.display) throw new DOMException("no", "NotAllowedError");
-        return new FakeStream(...this.display);
+        return new FakeSound(...this.display);
       },
     };
   }
@@ -57,6 +59,16 @@ export class FakeWorld {
   get socket() {
     return this.sockets.at(-1);
   }
+
+  get stream() {
+    return this.streams.at(-1);
+  }
+
+  fetch = (url, { signal }) => {
+    const stream = new FakeStream(url, signal);
+    this.streams.push(stream);
+    return stream.answer;
+  };
 
   get recorder() {
     return this.recorders.at(-1);
@@ -145,7 +157,50 @@ export class FakeSocket extends EventTarget {
   }
 }
 
+/** An answer that comes piece by piece. */
 class FakeStream {
+  #bytes;
+  #resolve;
+
+  constructor(url, signal) {
+    this.url = url;
+    this.signal = signal;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      signal.addEventListener("abort", () => reject(signal.reason));
+    });
+    const { readable, writable } = new TransformStream();
+    this.body = new Response(readable);
+    this.#bytes = writable.getWriter();
+  }
+
+  get aborted() {
+    return this.signal.aborted;
+  }
+
+  async write(bytes) {
+    this.#resolve(this.body);
+    this.#bytes.write(bytes);
+    await settled();
+  }
+
+  tell(...messages) {
+    const events = messages.map((message) => `data: ${JSON.stringify(message)}\n\n`);
+    return this.write(new TextEncoder().encode(events.join("")));
+  }
+
+  async end() {
+    this.#bytes.close();
+    await settled();
+  }
+
+  async refuse(status, error) {
+    this.#resolve(Response.json({ error }, { status }));
+    await settled();
+  }
+}
+
+class FakeSound {
   constructor(...kinds) {
     this.tracks = kinds.map((kind) => new FakeTrack(kind));
   }
@@ -269,6 +324,8 @@ export const final = (offset, text, ack) => ({ ...spoken(offset, text), offset, 
 export const spoken = (utterance, text) => ({ type: "final", utterance, ...times(utterance), text, words: [] });
 const times = (utterance) => ({ start: utterance - 1, end: utterance });
 export const resumed = (place) => ({ type: "resumed", session: "s_1", offset: 0, generation: 2, ...place });
+export const room = (about) => ({ type: "room", room: "keynote", epoch: "e1", live: true, degraded: false, ...about });
+export const gap = (first, last) => ({ type: "gap", first, last });
 export const DONE = { type: "done", audio_s: 1, spoken_s: 1, billed_s: 1, finals: 1 };
 export const error = (code, { retry_after_s = null } = {}) => ({
   type: "error",
