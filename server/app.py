@@ -1,7 +1,7 @@
 """create_app(): wires everything together."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from .api import batch, deepgram, errors, health, live, openai_rest, realtime, rooms, tokens
+from .api import batch, deepgram, errors, health, live, openai_rest, qr, realtime, rooms, tokens
 from .api.auth import Auth
 from .api.guard import Guard
 from .api.service import Limits, Service
@@ -32,6 +32,7 @@ from .speech.types import Kind
 
 HERE = Path(__file__).parent
 STATIC = next(folder for folder in (HERE / "static", HERE.parent / "static") if folder.is_dir())  # wheel, checkout
+PAGES = {"/": "index.html", "/watch": "watch.html"}
 CORES = os.cpu_count() or 1
 CALLS: dict[EngineName, int] = {  # at once
     "moonshine": CORES,
@@ -66,17 +67,22 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
 
     app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-    for part in (live, rooms, batch, deepgram, openai_rest, realtime, tokens, health):
+    for part in (live, rooms, qr, batch, deepgram, openai_rest, realtime, tokens, health):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_api_route("/", index, include_in_schema=False)
+    for path, file in PAGES.items():
+        app.add_api_route(path, page(file))
     app.add_middleware(Guard, allowed_origins=settings.allowed_origins, host=settings.host)
     return app
 
 
-async def index() -> FileResponse:
-    """The page to speak on."""
-    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+def page(file: str) -> Callable[[], Awaitable[FileResponse]]:
+    """A route that answers with this page."""
+
+    async def answer() -> FileResponse:
+        return FileResponse(STATIC / file, headers={"Cache-Control": "no-cache"})
+
+    return answer
 
 
 def watch(service: Service) -> None:

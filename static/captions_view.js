@@ -2,12 +2,15 @@
 /** The transcript on the page: finals in a list that is read aloud, growing lines below it, which are not. */
 
 import { parts } from "./captions/transcript.js";
+import { lost } from "./sentences.js";
 
 const NEAR_END_PX = 48; // closer than this to the end, the reader is following
 
 export class CaptionsView {
   /** @type {Map<string, HTMLElement>} */
   #elements = new Map();
+  /** @type {WeakMap<HTMLElement, import("./captions/transcript.js").Line>} what each was filled with */
+  #filled = new WeakMap();
   #following = true;
 
   /**
@@ -36,13 +39,15 @@ export class CaptionsView {
       element.remove();
       this.#elements.delete(id);
     }
-    let take = 0;
     let before = /** @type {HTMLElement | null} */ (null);
+    let former = /** @type {import("./captions/transcript.js").Line | null} */ (null);
     for (const [id, line] of shown) {
       const element = this.#elements.get(id) ?? this.#make(id);
-      fill(element, line);
-      element.classList.toggle("new-take", take > 0 && line.take !== take);
-      take = line.take;
+      if (this.#filled.get(element) !== line) fill(element, line);
+      this.#filled.set(element, line);
+      element.classList.toggle("new-take", former !== null && line.take !== former.take);
+      element.classList.toggle("new-voice", former !== null && line.session !== former.session);
+      former = line;
       const list = line.final ? this.finals : this.partials;
       if (before?.parentElement !== list) before = null;
       /** @type {Element | null} */
@@ -86,6 +91,7 @@ function fill(element, line) {
     if (element.children[i].textContent !== text) element.children[i].textContent = text;
   }
   if (line.language) element.lang = line.language;
+  if (line.missing) element.dataset.lost = lost(line.missing);
 }
 
 /**

@@ -11,6 +11,7 @@ import { Meter } from "./meter.js";
 import { WakeLock, offerFullScreen, offerSizes } from "./reading.js";
 import { remember, remembered } from "./remembered.js";
 import { CLEARS, EMPTY_FILE, EMPTY_STATES, PAUSED, STATES, TRANSCRIBING, clock, sentence } from "./sentences.js";
+import { Share } from "./share.js";
 import { Sources } from "./sources.js";
 
 const QUIET_S = 6; // so long nothing at all from a microphone means that it is muted
@@ -19,6 +20,7 @@ const TICK_MS = 250;
 const DOWN_S = 2; // most breaks are over by then, and need no sentence
 // True until one has stopped.
 const KEEP_TALKING = new Set(["live.blocked", "live.lost", "live.down", "engine.delayed"]);
+const PASSING = new Set(["engine.delayed", "room.degraded"]); // told again, with a lag of 0, when it is over
 const WHILE_DOWN = new Set(["live.down", "live.down.at_stop"]); // true until the line is up
 
 /** @param {string} id @returns {any} */
@@ -35,7 +37,9 @@ const meter = new Meter($("meter"), {
   still: matchMedia("(prefers-reduced-motion)"),
 });
 const awake = new WakeLock();
-const client = new CaptionClient(document.baseURI);
+const room = new URLSearchParams(location.search).get("room") ?? "";
+const client = new CaptionClient(document.baseURI, { room });
+const share = new Share($("share-menu"), $("share"));
 const sources = new Sources($("source"), navigator.mediaDevices, async () => {
   if (OPEN.has(state()) && !(await client.use(sources.chosen))) sources.show(source);
 });
@@ -62,6 +66,7 @@ function open(chosen) {
   if (asText(client.transcript) && !confirm(CLEARS)) return;
   client.transcript = EMPTY; // its captions have the file's times, and a name
   file = chosen;
+  share.room = room;
   prepare();
   $("engine").textContent = file.name;
   void client.transcribe(file);
@@ -97,6 +102,7 @@ async function copy() {
 function clear() {
   client.transcript = EMPTY;
   file = null;
+  share.room = room;
   for (const id of ["engine", "lag", "cost"]) $(id).textContent = "";
   notice(null);
   showState("idle");
@@ -217,9 +223,9 @@ function showSummary(done) {
 
 /** What the session has to say. @param {import("./captions/client.js").Notice} next */
 function tell(next) {
-  if (next.code !== "engine.delayed") notice(next);
-  else if (OPEN.has(state()) && next.lag_s) notice(next);
-  else if (noticed === next.code) notice(null); // it answers again; after stop the state says it
+  if (!PASSING.has(next.code)) notice(next);
+  else if (OPEN.has(state()) && next.lag_s !== 0) notice(next);
+  else if (noticed === next.code) notice(null); // over; after stop the state says it
 }
 
 /** @param {import("./captions/client.js").Notice | null} next */
@@ -285,7 +291,10 @@ on("paused", showPaused);
 on("notice", tell);
 on("error", notice);
 on("stream", listen);
-on("ready", (ready) => ($("engine").textContent = ready.engine));
+on("ready", (ready) => {
+  $("engine").textContent = ready.engine;
+  share.room = ready.room;
+});
 on("caption", show);
 on("progress", showProgress);
 on("cost", showCost);
@@ -295,6 +304,7 @@ openBeside($("download-menu"), $("download"), "above");
 offerSizes($("size"));
 offerFullScreen($("fullscreen"));
 $("fullscreen").addEventListener("click", () => $("reading-menu").hidePopover());
+share.room = room;
 showState("idle");
 engine = await askEngine(document.baseURI, window);
 offerLanguages();

@@ -87,6 +87,7 @@ const NOTICES = {
   "idle.timeout": "The session ended because nothing was heard for a while. Start again when you are ready.",
   "engine.unavailable": "The speech engine does not answer. Your recording is kept here; send it again in a minute.",
   "engine.delayed": "Captions are running late. Keep talking: they will catch up.",
+  "room.degraded": "Captions may not reach all who read along at the moment. Keep talking: they will catch up.",
   "caption.degraded": "The engine did not answer in time; the last line may not be complete.",
   "audio.gap": "A piece of the sound went missing; a few words may not be there.",
   "waiting.stopped":
@@ -130,6 +131,54 @@ export function sentence({ code, message, param }, ofFile = false) {
   }
   const known = (ofFile && FILE_NOTICES[code]) || NOTICES[code];
   return known ?? `Something went wrong. ${message ? capital(message) : ""} Try again in a moment.`;
+}
+
+/**
+ * The state of a room that is followed.
+ * @type {Record<import("./captions/viewer.js").State, string>}
+ */
+export const ROOM_STATES = {
+  connecting: "Connecting",
+  waiting: "Waiting",
+  live: "Live",
+  silent: "Nobody speaks now",
+  ended: "Ended",
+  expired: "Ended",
+  offline: "Reconnecting",
+  trouble: "Stopped",
+};
+
+/**
+ * The heading where its captions will be, while there are none.
+ * @type {Record<import("./captions/viewer.js").State, [string, string]>}
+ */
+export const EMPTY_ROOM = {
+  connecting: ["One moment", ""],
+  waiting: ["Nobody speaks yet", "Captions appear here by themselves when somebody does. Keep this page open."],
+  live: ["Listening", "Captions appear here as somebody speaks."],
+  silent: ["Nothing was said", "Captions appear here if somebody goes on."],
+  ended: ["Nothing was said", "Captions appear here if somebody goes on."],
+  expired: ["It is over", "What was said here is not kept any more."],
+  offline: ["No connection", "Captions appear here as soon as the server answers."],
+  trouble: ["Not here", "The message below says what to do."],
+};
+
+/** @type {[string, string]} */
+export const NO_ROOM = ["Which room?", "The link has none. Ask for the whole one: it ends in the name of the room."];
+
+/** What is wrong with a room. @param {string} code of the server, or "degraded" */
+export function roomSentence(code) {
+  const known = {
+    degraded: "A part of the server is away. Captions may be missing, and come later.",
+    "request.invalid": "No room can have this name. Ask for the whole link again, and open it.",
+    "origin.forbidden": NOTICES["origin.forbidden"],
+  };
+  return known[/** @type {keyof typeof known} */ (code)] ?? "The server refuses to show this room. Ask whoever runs it.";
+}
+
+/** Before a line of captions. @param {number} count of finals that are lost */
+export function lost(count) {
+  return count === 1 ? "One line is missing here" : `${count} lines are missing here`;
 }
 
 /** How long, as a clock shows it. @param {number} seconds */

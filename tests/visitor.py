@@ -17,34 +17,40 @@ expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not in
 
 FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
 PHONE = {"width": 390, "height": 844}
+CUT = re.compile(r"net::ERR_|WebSocket")
 REFUSED = re.compile(r"responded with a status of 4(00|15)")
 Visit = Callable[..., "Page"]
 
 
-def is_complaint(line: "ConsoleMessage") -> bool:
-    """What the console tells of a request that our server refused with reason is the story, not a fault."""
-    return line.type in ("error", "warning") and not REFUSED.search(line.text)
-
-
 @contextmanager
-def visitor(browser: "Browser", url: str) -> Iterator[Visit]:
-    """Opens the page, as often as asked. Whatever the browser complains about, CSP first of all, fails the test."""
+def visitor(browser: "Browser", url: str, story: "re.Pattern[str]" = REFUSED) -> Iterator[Visit]:
+    """Opens pages, as often as asked. Whatever the browser complains about, CSP first of all, fails the test.
+
+    `story` is what it complains about because the test wants it so, such as a request that is refused with reason.
+    """
     complaints: list[str] = []
     contexts = []
 
-    def visit(*, init: str = "", prepare: "Callable[[Page], None]" = lambda page: None, **options: object) -> "Page":
+    def heard(line: "ConsoleMessage") -> None:
+        if line.type in ("error", "warning") and not story.search(line.text):
+            complaints.append(line.text)
+
+    def visit(
+        path: str = "/", *, init: str = "", prepare: "Callable[[Page], None]" = lambda page: None, **options: object
+    ) -> "Page":
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(STEP_MS)
-        page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
+        page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if init:
             page.add_init_script(init)
         prepare(page)
-        answer = page.goto(url)
+        answer = page.goto(url + path)
         assert answer is not None and "default-src 'self'" in (answer.header_value("content-security-policy") or "")
-        expect(page.locator("#language option")).not_to_have_count(0)
+        if path == "/":
+            expect(page.locator("#language option")).not_to_have_count(0)
         return page
 
     try:

@@ -502,7 +502,7 @@ async def test_viewers_see_every_word_once_when_the_speaker_comes_back():
 # -- who may -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["events", "transcript.json"])
+@pytest.mark.parametrize("path", ["events", "transcript.json", "qr.svg"])
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
 async def test_a_name_that_was_pointed_at_this_machine_reads_nothing(host, path):
     async with serving() as site:
