@@ -32,7 +32,7 @@ from .speech.types import Kind
 
 HERE = Path(__file__).parent
 STATIC = next(folder for folder in (HERE / "static", HERE.parent / "static") if folder.is_dir())  # wheel, checkout
-PAGES = {"/": "index.html", "/watch": "watch.html"}
+PAGES = {"/": "index.html", "/watch": "watch.html", "/overlay": "overlay.html"}
 CORES = os.cpu_count() or 1
 CALLS: dict[EngineName, int] = {  # at once
     "moonshine": CORES,

@@ -1,5 +1,5 @@
 // @ts-check
-/** The way to a room for others: a link, and a code for the cameras of phones. */
+/** The way to a room for others: a link, a code for the cameras of phones, and a link for an overlay. */
 
 import { openBeside } from "./menu.js";
 
@@ -20,7 +20,8 @@ export class Share {
     const send = action("Share…", () => void navigator.share({ title: document.title, url: this.link.href }).catch(() => {}));
     send.hidden = !navigator.share;
     const copy = action("Copy link", () => this.#copy(copy, this.link.href));
-    menu.append(this.code, this.link, here, copy, send);
+    const overlay = action("Copy link for OBS", () => this.#copy(overlay, this.#page("overlay")));
+    menu.append(this.code, this.link, here, copy, send, overlay);
     // Where a proxy changes the name of the server there is no code; the link is right even so.
     this.code.addEventListener("error", () => (this.code.hidden = true));
     menu.addEventListener("beforetoggle", () => this.#draw());

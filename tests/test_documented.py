@@ -29,6 +29,7 @@ from server.tickets import Ticket
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+PAGES = (ROOT / "docs" / "pages.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ENV = (ROOT / ".env.example").read_text()
 SHIPPED = Settings(_env_file=None)
@@ -106,6 +107,12 @@ def routes(of: object) -> Iterator[str]:
 def test_every_route_is_documented_and_no_other():
     documented = [name for row in table("route") for name in names(row[0])]
     assert sorted(documented) == sorted(routes(create_app(SHIPPED)))
+
+
+def test_every_option_of_the_overlay_is_documented_and_no_other():
+    read = (ROOT / "static" / "overlay_options.js").read_text()
+    known = set(re.findall(r'(?:number|one|query\.get)\("(\w+)"', read))
+    assert {name for row in table("option", PAGES) for name in names(row[0])} == known
 
 
 # -- metrics ------------------------------------------------------------------------------------------------------
