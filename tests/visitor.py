@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+expect.set_options(timeout=STEP_MS)  # what is there at once is seen at once; a busy machine takes its time
 
 FEW_ERRORS = 0.2  # word error rate; the embedded engine has 0 to 0.1 on this clip, depending on the cuts
 PHONE = {"width": 390, "height": 844}

@@ -74,7 +74,7 @@ def test_a_file_is_dropped_on_the_page_but_not_while_somebody_speaks(visit: Visi
     wait_for_state(page, "listening")
     assert drop(page, talk) == ("none", True)
     wait_for_state(page, "listening")
-    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=20_000)
+    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
     page.click("#button")
     wait_for_state(page, "done")
 

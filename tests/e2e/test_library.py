@@ -10,16 +10,15 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-import pytest
 from browsers.chromium import STEP_MS, chromium
 from process import running_server
 from speaker import speaker
 from spoken import spoken_wav
+from visitor import expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
 LIBRARY = Path(__file__).parents[2] / "static" / "captions"
 SPEAK, FOLLOW = 0, 1  # the examples, in the README's order
@@ -89,7 +88,7 @@ def another_site(folder: Path, imported: str, init: str = "", example: int = SPE
 def test_six_lines_put_captions_on_another_site(tmp_path: Path) -> None:
     with another_site(tmp_path, "./captions/") as (page, _):
         page.click("#start")
-        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
+        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True)
         page.click("#stop")
         expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True)
 
@@ -99,14 +98,14 @@ def test_another_site_may_import_the_library_from_the_server_and_post_to_it(tmp_
         page.click("#start")
         page.wait_for_function("window.recorded > 30")  # all of it: 9 s
         page.click("#stop")
-        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
+        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True)
 
 
 def test_six_lines_follow_a_room_on_another_site(tmp_path: Path) -> None:
     with another_site(tmp_path, "./captions/", example=FOLLOW) as (page, server):
         expect(page).to_have_title("waiting")
         with speaker(server, "keynote") as voice:
-            expect(page).to_have_title("live", timeout=STEP_MS)
+            expect(page).to_have_title("live")
             voice.say_the_rest()
-        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=STEP_MS)
+        expect(page.locator("#captions")).to_contain_text("best of times", ignore_case=True)
         expect(page).to_have_title("silent")

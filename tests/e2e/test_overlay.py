@@ -16,7 +16,6 @@ from visitor import CUT, Visit, expect, visitor
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-COME_S = 20.0  # the embedded engine on a busy machine
 PICTURE = {"width": 1280, "height": 720}
 STILL = {"viewport": PICTURE, "reduced_motion": "reduce"}  # lines do not roll, so that they can be measured
 TALK = [final(i, f"Sentence number {i} goes on for quite a while, as some of them do.") for i in range(1, 9)]
@@ -44,7 +43,7 @@ def test_real_words_come_into_two_lines_over_the_picture(visit: Visit, server: s
         page = visit("/overlay?room=stage", **STILL)
         assert not alpha(page).any()
         voice.say_half()
-        expect(page.locator("#words")).to_contain_text("best of times", ignore_case=True, timeout=COME_S * 1000)
+        expect(page.locator("#words")).to_contain_text("best of times", ignore_case=True)
         voice.say_the_rest()
     expect(page.locator("#words")).to_contain_text("foolishness", ignore_case=True)
     top, bottom = rows(page)
@@ -139,11 +138,11 @@ def test_it_goes_on_when_the_server_was_started_anew(speaking: "Browser", tmp_pa
             with speaker(url, "stage") as voice:
                 page = visit("/overlay?room=stage&hide=0", viewport=PICTURE)
                 voice.say_half()
-                expect(page.locator("#words")).not_to_be_empty(timeout=COME_S * 1000)
+                expect(page.locator("#words")).not_to_be_empty()
                 voice.say_the_rest()
             expect(page.locator("#words")).to_contain_text("foolishness", ignore_case=True)
         with server_at(port, **settings), speaker(url, "stage") as voice:
             said = page.locator("#words").inner_text()
             voice.say_the_rest()
-            expect(page.locator("#words")).not_to_have_text(said, timeout=COME_S * 1000)
+            expect(page.locator("#words")).not_to_have_text(said)
             expect(page.locator("#words")).to_contain_text("foolishness", ignore_case=True)

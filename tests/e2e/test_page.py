@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsers.chromium import STEP_MS, chromium
+from browsers.chromium import chromium
 from process import running_server
 from visitor import FEW_ERRORS, PHONE, Visit, expect, visitor, wait_for_state, word_error_rate
 
@@ -32,7 +32,7 @@ def test_speech_grows_into_captions_and_ends_as_a_text_file(visit: Visit) -> Non
     wait_for_state(page, "listening")
     expect(page.locator("#engine")).to_contain_text("moonshine")
     expect(page.locator("#partials .unstable:not(:empty)").first).to_be_visible()
-    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=20_000)
+    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
     page.keyboard.press("Enter")
     wait_for_state(page, "done")
 
@@ -59,7 +59,7 @@ def test_without_websocket_the_recording_is_posted_and_fits_on_a_phone(visit: Vi
     page.click("#button")
     wait_for_state(page, "recording")
     expect(page.locator("#notice")).to_contain_text("your text comes when you stop")
-    expect(page.locator("#clock")).to_have_text("0:05", timeout=STEP_MS)
+    expect(page.locator("#clock")).to_have_text("0:05")
     page.click("#button")
     wait_for_state(page, "done")
     expect(page.locator("#finals")).to_contain_text("worst of times", ignore_case=True)
@@ -93,7 +93,7 @@ def test_a_socket_that_dies_without_a_ticket_is_told_and_loses_no_word(visit: Vi
     expect(page.locator("#notice")).to_contain_text("I am still recording")
     expect(page.locator("#partials")).not_to_be_empty()
     # Behind the whole sentence: of one that is cut at any word the embedded engine may make a loop, which is dropped.
-    expect(page.locator("#clock")).to_have_text("0:09", timeout=STEP_MS)
+    expect(page.locator("#clock")).to_have_text("0:09")
     page.click("#button")
     wait_for_state(page, "done")
     expect(page.locator("#finals")).to_contain_text("best of times", ignore_case=True)
@@ -117,7 +117,7 @@ def test_a_line_that_breaks_in_mid_sentence_goes_on_and_every_word_is_there_once
 
     page = visit(prepare=lambda page: page.route_web_socket("**/api/captions*", breaks_at_the_first_partial))
     page.click("#button")
-    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=STEP_MS)
+    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
     page.click("#button")
     wait_for_state(page, "done")
     assert len(routes) == 2
@@ -183,7 +183,7 @@ def test_only_languages_the_engine_knows_are_offered(visit: Visit) -> None:
 def test_what_a_paid_engine_was_sent_is_told_at_the_end(visit: Visit) -> None:
     page = visit(prepare=engine_is(languages=None, paid=True))
     page.click("#button")
-    expect(page.locator("#clock")).to_have_text("0:02", timeout=STEP_MS)
+    expect(page.locator("#clock")).to_have_text("0:02")
     page.click("#button")
     wait_for_state(page, "done")
     expect(page.locator("#engine")).to_have_text(re.compile(r"^0:0\d recorded, 0:0\d billed$"))
@@ -227,7 +227,7 @@ def slow_engine(page: "Page") -> "list[WebSocketRoute]":
 
 def speak_and_stop(page: "Page") -> None:
     page.click("#button")
-    expect(page.locator("#captions")).to_contain_text("of times", timeout=STEP_MS)
+    expect(page.locator("#captions")).to_contain_text("of times")
     page.click("#button")
     wait_for_state(page, "finishing")
     page.clock.run_for(4_000)

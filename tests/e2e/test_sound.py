@@ -40,11 +40,11 @@ def test_in_a_pause_nothing_is_recorded_and_then_the_session_goes_on(
         browser = ending.enter_context(chromium(tmp_path / "speech.wav", beside=speaking))
         page = ending.enter_context(visitor(browser, server))()
         page.click("#button")
-        expect(page.locator("#partials")).to_contain_text("best of", ignore_case=True, timeout=STEP_MS)
+        expect(page.locator("#partials")).to_contain_text("best of", ignore_case=True)
         page.click("#pause")
         expect(page.locator("#state")).to_have_text("Paused")
         paused = seconds(page)
-        expect(page.locator("#finals")).to_contain_text("best of", ignore_case=True, timeout=STEP_MS)  # 2 s of nothing
+        expect(page.locator("#finals")).to_contain_text("best of", ignore_case=True)  # 2 s of nothing
         assert seconds(page) - paused <= 1
         clock = page.locator("#clock").inner_text()
         page.click("#pause")
@@ -59,9 +59,9 @@ def test_another_microphone_goes_on_in_the_same_session(visit: Visit) -> None:
     page = visit()
     page.click("#button")
     expect(page.locator("#source")).to_contain_text("Fake Audio Input 2")  # names are told once it is allowed
-    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=STEP_MS)
+    expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
     page.select_option("#source", label="Fake Audio Input 2")  # the file plays from its beginning there
-    expect(page.locator("#finals")).to_contain_text(TWICE, timeout=STEP_MS)
+    expect(page.locator("#finals")).to_contain_text(TWICE)
     page.click("#button")
     wait_for_state(page, "done")
     expect(page.locator("#notice")).to_be_hidden()
@@ -70,10 +70,10 @@ def test_another_microphone_goes_on_in_the_same_session(visit: Visit) -> None:
 def test_a_microphone_that_is_pulled_out_is_replaced(visit: Visit) -> None:
     page = visit(init=KEEP_STREAM)
     page.click("#button")
-    expect(page.locator("#captions")).to_contain_text("best of", ignore_case=True, timeout=STEP_MS)
+    expect(page.locator("#captions")).to_contain_text("best of", ignore_case=True)
     page.evaluate(PULL_OUT)
     expect(page.locator("#notice")).to_contain_text("another one is being used now")
-    expect(page.locator("#captions")).to_contain_text("foolishness", ignore_case=True, timeout=STEP_MS)
+    expect(page.locator("#captions")).to_contain_text("foolishness", ignore_case=True)
     page.click("#button")
     wait_for_state(page, "done")
 
@@ -85,7 +85,7 @@ def test_a_microphone_that_is_taken_away_ends_the_session_and_what_was_said_stay
         browser = ending.enter_context(chromium(spoken_wav(tmp_path), microphone="ask", beside=speaking))
         page = ending.enter_context(visitor(browser, server))(permissions=["microphone"])
         page.click("#button")
-        expect(page.locator("#captions")).to_contain_text("best of", ignore_case=True, timeout=STEP_MS)
+        expect(page.locator("#captions")).to_contain_text("best of", ignore_case=True)
         page.context.clear_permissions()
         wait_for_state(page, "done")
         expect(page.locator("#notice")).to_contain_text("What you said until then is kept")

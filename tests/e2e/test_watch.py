@@ -14,8 +14,6 @@ from visitor import CUT, FEW_ERRORS, PHONE, Visit, expect, visitor, wait_for_sta
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-COME_S = 20.0  # the embedded engine on a busy machine
-
 
 # -- with the real server ------------------------------------------------------------------------------------------
 
@@ -27,7 +25,7 @@ def test_who_waited_and_who_comes_late_read_the_same_words(visit: Visit, server:
     with speaker(server, "early") as voice:
         wait_for_state(early, "live")
         voice.say_half()
-        expect(early.locator("#partials")).to_contain_text("best of times", ignore_case=True, timeout=COME_S * 1000)
+        expect(early.locator("#partials")).to_contain_text("best of times", ignore_case=True)
         voice.say_the_rest()
     expect(early.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
     assert word_error_rate(early) <= FEW_ERRORS
@@ -43,13 +41,13 @@ def test_a_reader_whose_line_is_cut_misses_no_word(speaking: "Browser", server: 
         with speaker(server, "cut") as voice:
             wait_for_state(page, "live")
             voice.say_half()
-            expect(page.locator("#partials")).not_to_be_empty(timeout=COME_S * 1000)
+            expect(page.locator("#partials")).not_to_be_empty()
             line.cut()
             wait_for_state(page, "offline")
             expect(page.locator("#partials")).not_to_be_empty()
             voice.say_the_rest()
         line.mend()
-        expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True, timeout=COME_S * 1000)
+        expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
         expect(page.locator("#partials")).to_be_empty()
         assert word_error_rate(page) <= FEW_ERRORS
 
@@ -59,7 +57,7 @@ def test_where_websockets_are_blocked_the_words_come_by_events(visit: Visit, ser
         page = visit("/watch?room=blocked", init="delete window.WebSocket")
         wait_for_state(page, "live")
         voice.say_half()
-        expect(page.locator("#partials")).to_contain_text("best of times", ignore_case=True, timeout=COME_S * 1000)
+        expect(page.locator("#partials")).to_contain_text("best of times", ignore_case=True)
         voice.say_the_rest()
     expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
 
@@ -91,7 +89,7 @@ def test_who_speaks_shows_others_the_way(visit: Visit) -> None:
     address = page.evaluate("navigator.clipboard.readText()")
     assert address == page.get_by_role("link", name="/watch?room=").get_attribute("href")
     reader = visit(f"/watch?{urlsplit(address).query}")
-    expect(reader.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=COME_S * 1000)
+    expect(reader.locator("#captions")).to_contain_text("best of times", ignore_case=True)
 
 
 def test_the_speaker_may_choose_the_room(visit: Visit) -> None:
@@ -99,7 +97,7 @@ def test_the_speaker_may_choose_the_room(visit: Visit) -> None:
     page = visit("/?room=hall")
     expect(page.locator("#share")).to_be_visible()  # so that the way can be shown before anybody speaks
     page.click("#button")
-    expect(reader.locator("#captions")).to_contain_text("best of times", ignore_case=True, timeout=COME_S * 1000)
+    expect(reader.locator("#captions")).to_contain_text("best of times", ignore_case=True)
 
 
 # -- what is said of a room ----------------------------------------------------------------------------------------
