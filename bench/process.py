@@ -50,9 +50,13 @@ class Process:
 
     async def restart(self, how: signal.Signals) -> None:
         """End the process with this signal, start it anew on its port at once, and wait until it is ready."""
+        await self.end(how)
+        await self._begin()
+
+    async def end(self, how: signal.Signals) -> None:
+        """By this signal, and wait until it has."""
         self._process.send_signal(how)
         await asyncio.to_thread(self._process.wait)  # with a time it would look only now and then
-        await self._begin()
 
     async def _begin(self) -> None:
         begin = time.perf_counter()

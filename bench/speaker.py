@@ -52,12 +52,15 @@ def pause(attempt: int) -> float:
 class Speaker:
     """One session. It keeps nothing that was acknowledged, so a server that asks for that loses words."""
 
-    def __init__(self, url: str, chunks: list[Chunk], *, pace: float = 1.0, silent_s: float = SILENT_S) -> None:
+    def __init__(
+        self, url: str, chunks: list[Chunk], *, pace: float = 1.0, silent_s: float = SILENT_S, room: str = ""
+    ) -> None:
         """`url`: http://…; `pace`: seconds of the recording in a second; `silent_s`: after which a line is dead."""
         self.finals: list[dict[str, Any]] = []
+        self.warnings: list[dict[str, Any]] = []
         self.gaps: list[Gap] = []
         self.told = asyncio.Event()  # set by every message; who waits for one clears it
-        self._url = f"{url.replace('http', 'ws', 1)}/api/captions"
+        self._url = f"{url.replace('http', 'ws', 1)}/api/captions{f'?room={room}' if room else ''}"
         self._chunks, self._pace, self._silent_s = chunks, pace, silent_s
         self._starts = [0, *accumulate(len(chunk.data) for chunk in chunks)]  # bytes
         self._recorded = 0  # chunks that are there
@@ -175,6 +178,8 @@ class Speaker:
                 self._acknowledged(message)
             case "reconnect":
                 self._ticket = message["ticket"]
+            case "warning":
+                self.warnings.append(message)
             case "error":
                 self._fault = message["error"]
             case "done":
