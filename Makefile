@@ -23,7 +23,7 @@ $(READY): requirements-dev.lock pyproject.toml
 run: $(READY) ## the server on http://127.0.0.1:8000, with no key
 	@exec $(BIN)/python -m server
 
-# Most browser tests are in Chromium: where we may install it we do. Firefox is used where it is; what is missing skips.
+# Most browser tests are in Chromium: where we may install it we do. Firefox and WebKitGTK are used where they are.
 test: $(READY) ## every test; ends with what was skipped and why
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \

@@ -1,4 +1,4 @@
-"""Firefox over WebDriver BiDi, the W3C's protocol, in which it listens by itself: https://w3c.github.io/webdriver-bidi."""
+"""Firefox over WebDriver BiDi, which it speaks by itself: https://www.w3.org/TR/webdriver-bidi."""
 
 import json
 import shutil

@@ -2,7 +2,10 @@
 
 import json
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Protocol
+
+import pytest
 
 STEP_S = 15.0  # longest wait for any one step; a healthy one takes well under a second
 
@@ -33,8 +36,10 @@ def wait_for(tab: Tab, condition: str, seconds: float = STEP_S) -> None:
         const page = () => document.body.dataset.state + ": " + document.body.innerText;
         look();
     }})"""
-    instead = tab.run(looks, seconds + STEP_S)
-    assert not instead, f"{seconds:.0f} s without {condition} in {instead}"
+    if instead := tab.run(looks, seconds + STEP_S):
+        with NamedTemporaryFile(suffix=".png", delete=False) as picture:
+            picture.write(tab.screenshot())
+        pytest.fail(f"{seconds:.0f} s without {condition}; it looks like {picture.name} and says {instead}")
 
 
 def wait_for_text(tab: Tab, selector: str, text: str, seconds: float = STEP_S) -> None:

@@ -6,16 +6,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from browsers import BROWSERS
 from browsers.tab import Tab, wait_for, wait_for_text
-from line import line_to
 from process import free_port, module, server_at
 
 from bench.clip import Speech, silence, two_cities
+from bench.proxy import Proxy
 
 LEAD_S = 1.0  # of silence, in which a busy machine opens the microphone
 SAID_S = 20.6  # to the pause behind "the winter of despair"
 CATCH_UP_S = 20.0  # the longest pause between two knocks, and the words that waited
+
+NOWHERE = 0  # a port at which nobody listens
 
 COMPLAINTS = """(() => {
     window.complaints = [];
@@ -61,17 +64,23 @@ def test_every_word_is_read_once_though_the_line_is_cut_and_the_server_killed_in
     tab: Tab, speech: Speech, wav: Path, settings: dict[str, str]
 ) -> None:
     port = free_port()
-    with line_to(port) as line, ExitStack() as servers:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Proxy(port)) as line,
+        ExitStack() as servers,
+    ):
         server = servers.enter_context(server_at(port, **settings))
         tab.open(line.url)
         tab.run(COMPLAINTS)
+        wait_for(tab, "document.querySelector('#language').options.length")  # the page is at work
         tab.speak(wav, press="#button")
         wait_for_text(tab, "#captions", "the worst")
 
-        line.cut()
+        line.target = NOWHERE
+        portal.call(line.cut)
         wait_for_text(tab, "#clock", "5 s waiting")
         assert "I am still recording" in tab.run("document.querySelector('#notice').innerText")
-        line.mend()
+        line.target = port
         wait_for_text(tab, "#captions", "the season", CATCH_UP_S)
 
         server.kill()
