@@ -8,6 +8,7 @@ reads through a Python file only, so that it has nothing it could open.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import groupby, repeat
+from math import inf
 from time import monotonic
 from typing import BinaryIO, NoReturn
 
@@ -29,7 +30,7 @@ LONGEST_GAP_S = 60.0  # one further ahead is a damaged time stamp, not a silence
 RATES = range(4_000, 384_001)  # Hz; outside, a header lies, and a block would be resampled to gigabytes
 MOST_SAMPLES = 384_000  # a second, in all channels: 8 of 48 kHz, 2 of 192 kHz
 COUNTING_S = 2.0  # seconds in which the packets of a file are counted before it is read: 600,000 of them
-GUESSED = ("mp3", "aac")  # without a header: FFmpeg takes the length for that of the first frame times the rest
+GUESSED = ("mp3", "aac")  # their length is guessed from a few frames, and no file is refused for a guess
 MAGIC = 12  # bytes that tell the format
 
 PCM = ("u8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "alaw", "mulaw")
@@ -59,9 +60,9 @@ def decode(
     demuxer = sniff(file.read(MAGIC))
     too_large = AudioTooLarge(f"expected at most {longest_s:g} s of audio, got more", param="file")
     with _open(file, demuxer) as container:
-        seconds, sure = _length(container, longest_s)
+        seconds = _length(container, longest_s)
     length(seconds)
-    if seconds and sure and seconds > longest_s + BLOCK_S:
+    if seconds is not None and seconds > longest_s + BLOCK_S:
         raise too_large
     count = 0
     for block in _resample(_open_and_read(file, demuxer)):
@@ -115,13 +116,15 @@ def _open(file: BinaryIO, demuxer: str) -> InputContainer:
         raise AudioCorrupt(f"expected a whole {demuxer} header, got one that cannot be read", param="file") from error
 
 
-def _length(container: InputContainer, longest_s: float) -> tuple[float | None, bool]:
-    """Seconds, and whether they are sure: by its packets, since headers lie, or by the header where that takes long."""
+def _length(container: InputContainer, longest_s: float) -> float | None:
+    """Seconds by the packets, which cannot lie as a header can; where counting takes long, by the header."""
     stream = _audio(container)
+    header = container.duration / av.time_base if container.duration else None
+    too_long = header is not None and header > longest_s + BLOCK_S
+    give_up = inf if too_long and container.format.name in GUESSED else monotonic() + COUNTING_S
     base = float(stream.time_base or 0)
     origin = (container.start_time or 0) / av.time_base
     place = 0.0
-    give_up = monotonic() + COUNTING_S
     for packet in _packets(container, stream):
         gap = packet.pts * base - origin - place if packet.pts is not None else 0.0
         for seconds in (gap if gap > GAP_S else 0.0, (packet.duration or 0) * base):
@@ -129,9 +132,8 @@ def _length(container: InputContainer, longest_s: float) -> tuple[float | None, 
         if place > longest_s + BLOCK_S:
             break
         if monotonic() > give_up:
-            guessed = container.format.name in GUESSED
-            return (container.duration / av.time_base, not guessed) if container.duration else (None, False)
-    return place or None, True
+            return header
+    return place or None
 
 
 def _open_and_read(file: BinaryIO, demuxer: str) -> Iterator[Sound]:
