@@ -39,9 +39,9 @@ class Outputs:
         self._drop = drop
         self._backoff_s = backoff_s
         self._under_way: dict[Courier, anyio.CancelScope] = {}
+        self._client: httpx2.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = httpx2.AsyncClient(follow_redirects=False, trust_env=False)  # nobody sends us on to others
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -53,7 +53,8 @@ class Outputs:
         try:
             await self._tasks.__aexit__(kind, error, trace)
         finally:
-            await self._http.aclose()
+            if self._client:
+                await self._client.aclose()
 
     def named(self, addresses: Mapping[str, str]) -> list[Destination]:
         """Those of a session, by NAMED. Raises ValueError, which says what was expected and not what came."""
@@ -75,7 +76,7 @@ class Outputs:
                 scope.deadline = min(scope.deadline, anyio.current_time() + FAREWELL_S)
 
     def _send(self, destination: Destination) -> Courier:
-        courier = Courier(destination, self._http, self._drop, backoff_s=self._backoff_s)
+        courier = Courier(destination, self._http(), self._drop, backoff_s=self._backoff_s)
         self._under_way[courier] = scope = anyio.CancelScope()
 
         async def run() -> None:
@@ -85,3 +86,9 @@ class Outputs:
 
         self._tasks.start_soon(run)
         return courier
+
+    def _http(self) -> httpx2.AsyncClient:
+        """Made when it is needed: certificates take a tenth of a second to read, and few servers send anything."""
+        if self._client is None:
+            self._client = httpx2.AsyncClient(follow_redirects=False, trust_env=False)  # nobody sends us on to others
+        return self._client
