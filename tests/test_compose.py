@@ -91,6 +91,12 @@ def test_the_proxy_is_given_its_configuration_and_passes_to_the_port_that_is_exp
     assert set(re.findall(r'"dial":"(.*?)"', understood)) == {f"one:{port}", f"two:{port}"}
 
 
+def test_the_manual_names_no_variable_that_is_not_there():
+    manual, file = ((ROOT / path).read_text() for path in ("docs/operations.md", "compose.yaml"))
+    known = {variable(name) for name in Settings.model_fields} | set(re.findall(r"\$\{(SOTTO_\w+)", file))
+    assert set(re.findall(r"SOTTO_[A-Z_]+", manual)) <= known
+
+
 # -- what it does --------------------------------------------------------------------------------------------------
 
 

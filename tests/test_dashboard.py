@@ -1,4 +1,4 @@
-"""docs/grafana.json: all that the server counts is shown, and nothing else is asked for."""
+"""docs/grafana.json, and the alarms of docs/operations.md: all that is counted is shown, and nothing else asked for."""
 
 import json
 import re
@@ -10,6 +10,8 @@ from api.conftest import ROOT, STOP, chunks, serving
 BOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana.json").read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
+MANUAL = (ROOT / "docs" / "operations.md").read_text()
+ALARMS = re.findall(r"^\| `(.+?)` \|", MANUAL[MANUAL.index("Alarms worth having") :], re.MULTILINE)
 PROMETHEUS = {"le", "job", "instance"}  # labels that are not the server's
 
 
@@ -34,11 +36,11 @@ async def test_what_is_asked_for_is_told_under_that_name_and_with_those_labels()
     told: dict[str, set[str]] = {}
     for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", await page(), re.MULTILINE):
         told.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
-    for expression in EXPRESSIONS:
+    for expression in EXPRESSIONS + ALARMS:
         assert asked(expression) and asked(expression) <= set(told), expression
         known = PROMETHEUS.union(*(told[name] for name in asked(expression)))
         grouped = {label for group in re.findall(r"by \((.*?)\)", expression) for label in group.split(", ")}
-        assert grouped | set(re.findall(r"(\w+)=", expression)) <= known, expression
+        assert grouped | set(re.findall(r"(\w+)!?=", expression)) <= known, expression
 
 
 @pytest.mark.anyio
