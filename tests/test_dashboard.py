@@ -11,7 +11,7 @@ BOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana.json").read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 MANUAL = (ROOT / "docs" / "operations.md").read_text()
-ALARMS = re.findall(r"^\| `(.+?)` \|", MANUAL[MANUAL.index("Alarms worth having") :], re.MULTILINE)
+ALARMS = re.findall(r"^\| `(.+?)` \|", MANUAL.split("\nAlarms worth having")[1].split("\n## ")[0], re.MULTILINE)
 PROMETHEUS = {"le", "job", "instance"}  # labels that are not the server's
 
 
