@@ -9,6 +9,7 @@ from typing import Self
 
 RESET = struct.pack("ii", 1, 0)  # a linger of no time: the socket is closed with RST
 SIZE = 65_536
+NOWHERE = 0  # a port at which nobody listens
 
 
 class Proxy:

@@ -12,13 +12,11 @@ from browsers.tab import Tab, wait_for, wait_for_text
 from process import free_port, module, server_at
 
 from bench.clip import Speech, silence, two_cities
-from bench.proxy import Proxy
+from bench.proxy import NOWHERE, Proxy
 
 LEAD_S = 1.0  # of silence, in which a busy machine opens the microphone
 SAID_S = 20.6  # to the pause behind "the winter of despair"
 CATCH_UP_S = 20.0  # the longest pause between two knocks, and the words that waited
-
-NOWHERE = 0  # a port at which nobody listens
 
 COMPLAINTS = """(() => {
     window.complaints = [];

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from line import line_to
+from anyio.from_thread import start_blocking_portal
 from scripted_room import NO_EVENTS, Room, error, final, partial, there
 from speaker import speaker
 from visitor import CUT, FEW_ERRORS, PHONE, Visit, expect, visitor, wait_for_state, word_error_rate
+
+from bench.proxy import NOWHERE, Proxy
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -36,17 +38,23 @@ def test_who_waited_and_who_comes_late_read_the_same_words(visit: Visit, server:
 
 
 def test_a_reader_whose_line_is_cut_misses_no_word(speaking: "Browser", server: str) -> None:
-    with line_to(urlsplit(server).port or 0) as line, visitor(speaking, line.url, CUT) as visit:
+    port = urlsplit(server).port or 0
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Proxy(port)) as line,
+        visitor(speaking, line.url, CUT) as visit,
+    ):
         page = visit("/watch?room=cut")
         with speaker(server, "cut") as voice:
             wait_for_state(page, "live")
             voice.say_half()
             expect(page.locator("#partials")).not_to_be_empty()
-            line.cut()
+            line.target = NOWHERE
+            portal.call(line.cut)
             wait_for_state(page, "offline")
             expect(page.locator("#partials")).not_to_be_empty()
             voice.say_the_rest()
-        line.mend()
+        line.target = port
         expect(page.locator("#finals")).to_contain_text("foolishness", ignore_case=True)
         expect(page.locator("#partials")).to_be_empty()
         assert word_error_rate(page) <= FEW_ERRORS
