@@ -24,9 +24,9 @@ Process = subprocess.Popen[bytes]
 
 @contextmanager
 def running_server(**environment: str) -> Iterator[str]:
-    """Yields the address of a server that is ready; settings are given as in the environment."""
+    """Yields the address of a server that is ready; settings are given as in the environment, and its state is new."""
     port = free_port()
-    with server_at(port, **environment):
+    with tempfile.TemporaryDirectory() as state, server_at(port, **{"XDG_STATE_HOME": state, **environment}):
         yield f"http://127.0.0.1:{port}"
 
 

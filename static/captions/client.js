@@ -260,6 +260,7 @@ export class CaptionClient extends EventTarget {
     const recorder = new Recorder(stream, this.world);
     this.#recording.begin(recorder);
     recorder.addEventListener("chunk", (event) => this.#heard(/** @type {CustomEvent} */ (event).detail));
+    recorder.addEventListener("pause", () => this.#connection?.finalize());
     recorder.addEventListener("stop", () => void this.#recorded(recorder));
     recorder.start();
     if (this.#paused) recorder.pause();

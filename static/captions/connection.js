@@ -56,6 +56,8 @@ export class Connection extends EventTarget {
   #sending = 0;
   #sentSince = false;
   #stopping = false;
+  /** Whether what was sent last is the end of what was said. */
+  #paused = false;
   #fault = { ...NO_FAULT };
   /** @type {any} opening, or the last words, must not take longer */
   #deadline = null;
@@ -88,6 +90,7 @@ export class Connection extends EventTarget {
   /** Sends the next bytes of the recording, in order; keeps them until they are acknowledged. @param {Blob} chunk */
   send(chunk) {
     if (this.#phase === "ended") return;
+    this.#paused = false;
     this.#ring.add(chunk);
     if (this.#phase === "flowing") this.#sendPiece(this.#ring.recording, chunk);
   }
@@ -95,6 +98,12 @@ export class Connection extends EventTarget {
   /** A new recorder begins: its header follows. */
   recording() {
     this.#ring.next();
+  }
+
+  /** Nothing more is said for now: all so far becomes final. */
+  finalize() {
+    this.#paused = true;
+    if (this.#phase === "flowing") this.#say({ type: "finalize" });
   }
 
   /** Nothing more will be said: the server flushes, says `done`, and the session ends. */
@@ -154,6 +163,7 @@ export class Connection extends EventTarget {
     this.#sending = place.recording;
     for (const { recording, data } of pieces) this.#sendPiece(recording, data);
     if (this.#stopping) this.#sendStop();
+    else if (this.#paused) this.#say({ type: "finalize" });
   }
 
   /** @param {number} recording @param {Blob} data */

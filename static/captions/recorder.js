@@ -92,8 +92,8 @@ export function chooseFormat(MediaRecorder, userAgent) {
 }
 
 /**
- * Events: `chunk` (detail: a Blob, never empty) and, once, after the last chunk, `stop`. It also stops by itself
- * when its source goes away.
+ * Events: `chunk` (detail: a Blob, never empty), `pause` (what was said before it is in the chunks so far) and, once,
+ * after the last chunk, `stop`. It also stops by itself when its source goes away.
  */
 export class Recorder extends EventTarget {
   /** Bytes recorded so far. */
@@ -106,9 +106,9 @@ export class Recorder extends EventTarget {
 
   /**
    * @param {MediaStream} stream
-   * @param {Pick<import("./world.js").World, "MediaRecorder" | "userAgent" | "now">} world
+   * @param {Pick<import("./world.js").World, "MediaRecorder" | "userAgent" | "now" | "setTimeout">} world
    */
-  constructor(stream, { MediaRecorder, userAgent, now }) {
+  constructor(stream, { MediaRecorder, userAgent, now, setTimeout }) {
     super();
     if (!MediaRecorder) throw new SourceError("recorder.missing");
     const { mimeType, timeslice } = chooseFormat(MediaRecorder, userAgent);
@@ -125,7 +125,10 @@ export class Recorder extends EventTarget {
       this.dispatchEvent(new CustomEvent("chunk", { detail: data }));
     });
     for (const kind of ["start", "resume"]) this.recorder.addEventListener(kind, () => (this.#since ??= this.now()));
-    this.recorder.addEventListener("pause", () => this.#count());
+    this.recorder.addEventListener("pause", () => {
+      this.#count();
+      setTimeout(() => this.#rest(), timeslice); // not every browser gives what it was asked for before it tells of this
+    });
     this.recorder.addEventListener("stop", () => {
       this.#count();
       this.release();
@@ -175,6 +178,10 @@ export class Recorder extends EventTarget {
   /** Switches the microphone, and the browser's red dot, off. */
   release() {
     for (const track of this.stream.getTracks()) track.stop();
+  }
+
+  #rest() {
+    if (this.recorder.state === "paused") this.dispatchEvent(new Event("pause"));
   }
 
   #count() {

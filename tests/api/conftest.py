@@ -136,23 +136,32 @@ async def serving(engine: Counts | None = None, fallback: Counts | None = None, 
                 yield Site(app, client)
 
 
+FIELD = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
 
 class Bare:
     """An upload at the bare interface of ASGI, of a file or only its beginning. Its client is there until `left`."""
 
-    def __init__(self, site: Site, file: bytes | None = None, accept: str = "*/*") -> None:
+    def __init__(
+        self,
+        site: Site,
+        file: bytes | None = None,
+        accept: str = "*/*",
+        path: str = "/api/transcribe",
+        **fields: str,
+    ) -> None:
         self.left = anyio.Event()
         self.got: list[dict[str, Any]] = []
         self.news = anyio.Event()  # set whenever something was got
-        self._site, self._accept = site, accept.encode()
-        body = HEAD if file is None else HEAD + file + b"\r\n--x--\r\n"
+        self._site, self._accept, self._path = site, accept.encode(), path
+        head = "".join(FIELD.format(*field) for field in fields.items()).encode() + HEAD
+        body = head if file is None else head + file + b"\r\n--x--\r\n"
         self._said = [{"type": "http.request", "body": body, "more_body": file is None}]
 
     async def post(self) -> None:
         headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"accept", self._accept)]
-        scope = {"type": "http", "method": "POST", "path": "/api/transcribe", "query_string": b"", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": self._path, "query_string": b"", "headers": headers}
         await self._site.app({**scope, "app": self._site.app}, self._receive, self._send)
 
     async def _receive(self) -> dict[str, Any]:

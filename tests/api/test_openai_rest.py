@@ -7,14 +7,16 @@ import subprocess
 import wave
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from threading import Event
 
+import anyio
 import httpx
 import pytest
 
 from server.engines.base import Speech
 from server.speech.types import Hypothesis, Word
 
-from .conftest import RECORDINGS, Process, Site, process, serving
+from .conftest import RECORDINGS, Bare, Process, Site, process, serving
 from .engines import Counts, Refuses
 
 pytestmark = pytest.mark.anyio
@@ -174,14 +176,23 @@ async def test_an_engine_that_fails_for_good_is_not_asked_again():
 
 
 async def test_a_fault_in_mid_stream_is_an_event_that_the_libraries_raise():
+    first_is_told = Event()
+
     class Fails(Knows):
         def transcribe(self, speech: Speech) -> Hypothesis:
-            return super().transcribe(speech) if speech.start < 3 else Refuses().transcribe(speech)
+            if speech.start < 3:
+                return super().transcribe(speech)
+            first_is_told.wait(20)
+            return Refuses().transcribe(speech)
 
-    async with serving(Fails()) as site:
-        answer = await post(site, stream="true")
-    last = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))
-    assert answer.status_code == 200 and set(last) == {"error"}
+    async with serving(Fails()) as site, anyio.create_task_group() as tasks:
+        upload = Bare(site, WEBM, path=PATH, stream="true")
+        tasks.start_soon(upload.post)
+        await upload.news.wait()
+        first_is_told.set()
+    text = b"".join(one.get("body", b"") for one in upload.got).decode()
+    last = json.loads(text.strip().splitlines()[-1].removeprefix("data: "))
+    assert upload.got[0]["status"] == 200 and set(last) == {"error"}
     assert last["error"]["code"] == "engine.unavailable"
 
 

@@ -539,6 +539,24 @@ test("in a pause nothing is recorded, what was said before it is sent, and time 
   assert.deepEqual([world.recorder.state, client.recorded_s], ["recording", 3]);
 });
 
+test("what was said before a pause becomes final in it, also over a line that breaks in it", async () => {
+  const { world, client } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.tell(ack(3, "t1"));
+  client.pause();
+  world.recorder.hear("d"); // its last chunk came late
+  await world.pass(0.3);
+  assert.equal(await world.socket.story(), "«HHHabcd» finalize");
+  await comeBack(world);
+  world.socket.tell(READY, resumed(ack(3, "t2")));
+  assert.equal(await world.socket.story(), "resume «HHHabcd» finalize");
+  client.resume();
+  world.recorder.hear("e");
+  await comeBack(world);
+  world.socket.tell(READY, resumed(ack(3, "t2")));
+  assert.equal(await world.socket.story(), "resume «HHHabcde»");
+});
+
 test("a microphone that is changed in a pause waits too", async () => {
   const { world, client } = await speaking();
   world.recorder.hear("HHHabc");
