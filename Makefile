@@ -48,7 +48,7 @@ $(NODE_MODULES): tests/package-lock.json
 	@npm ci --prefix tests --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-bench: $(READY) ## measure the server at real-time pace, beside its targets: about 20 minutes
+bench: $(READY) ## measure the server at real-time pace, beside its targets: about 27 minutes
 	$(BIN)/python -m bench $(ARGS)
 
 format: $(READY) ## put the code in form

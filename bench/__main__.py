@@ -1,11 +1,11 @@
-"""`python -m bench [accuracy|latency|cost|faults|capacity|chaos …] [--runs 3] [--quick] [--url http://…]`."""
+"""`python -m bench [accuracy|latency|cost|faults|capacity|chaos|files|fanout …] [--runs 3] [--quick] [--url http://…]`."""
 
 import argparse
 import asyncio
 import time
 from pathlib import Path
 
-from . import accuracy, capacity, chaos, cost, faults, files, latency, report, rig
+from . import accuracy, capacity, chaos, cost, fanout, faults, files, latency, report, rig
 
 PARTS = {
     "latency": latency,
@@ -15,6 +15,7 @@ PARTS = {
     "capacity": capacity,
     "chaos": chaos,
     "files": files,
+    "fanout": fanout,
 }
 
 

@@ -57,6 +57,7 @@ class Speaker:
     ) -> None:
         """`url`: http://…; `pace`: seconds of the recording in a second; `silent_s`: after which a line is dead."""
         self.finals: list[dict[str, Any]] = []
+        self.times: list[float] = []  # when each final came: monotonic seconds
         self.warnings: list[dict[str, Any]] = []
         self.gaps: list[Gap] = []
         self.told = asyncio.Event()  # set by every message; who waits for one clears it
@@ -173,6 +174,7 @@ class Speaker:
         match message["type"]:
             case "final":
                 self.finals.append(message)
+                self.times.append(monotonic())
                 self._acknowledged(message["ack"])
             case "ack":
                 self._acknowledged(message)

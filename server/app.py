@@ -53,8 +53,10 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
         other = spare(settings, metrics, fallback)
         async with (
             Pool(chosen, concurrency, other, patience=patience(chosen), observe=metrics.called) as pool,
-            Rooms(store(settings), lease_s=settings.resume_s, max_viewers=settings.max_viewers) as kept,
-            Outputs(settings.push_hosts, webhook(settings), metrics.drops.labels("push").inc) as outputs,
+            Rooms(
+                store(settings), lease_s=settings.resume_s, max_viewers=settings.max_viewers, dropped=metrics.dropped
+            ) as kept,
+            Outputs(settings.push_hosts, webhook(settings), partial(metrics.dropped, "push")) as outputs,
         ):
             app.state.service = service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),
@@ -93,6 +95,7 @@ def watch(service: Service) -> None:
           lambda: len(sessions) - sessions.connected)  # fmt: skip
     watch("sotto_viewers", "Who follows rooms here.", lambda: service.rooms.viewers)
     watch("sotto_captions_held", "Finals that wait for the store.", lambda: service.rooms.held)
+    watch("sotto_store_away", "1 while the store does not answer.", lambda: service.rooms.away is not None)
     watch("sotto_uploads", "Files under way.", lambda: service.uploads)
     watch("sotto_draining", "1 while the server is being stopped.", lambda: service.draining)
 

@@ -25,6 +25,8 @@ class Metrics:
         )
         self.resumes = Counter("sotto_resumes", "Connections that went on with a session.", registry=registry)
         self.drops = Counter("sotto_drops", "What was not delivered or not kept.", ["what"], registry=registry)
+        for what in ("final", "push", "viewer"):
+            self.drops.labels(what)  # told as 0 from the beginning
         self.audio = Counter("sotto_audio_seconds", "Sound that came in.", ["source"], registry=registry)
         self.captions = Counter("sotto_captions", "Captions that went out.", ["kind"], registry=registry)
         self.caption_age = Histogram(
@@ -52,6 +54,9 @@ class Metrics:
         kind = call.kind.name.lower()
         self._calls.labels(call.engine, kind, call.result).observe(call.seconds)
         self._sent.labels(call.engine, kind).inc(call.audio_s)
+
+    def dropped(self, what: str) -> None:
+        self.drops.labels(what).inc()
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
         """A figure that is asked for when the page is read."""

@@ -29,9 +29,14 @@ log = logging.getLogger("sotto")
 
 
 class Rooms:
-    """`async with` it. All of `changed` are called when the store goes away (True) and when it is back (False)."""
+    """`async with` it. All of `changed` are called when the store goes away (True) and when it is back (False).
 
-    def __init__(self, store: Store, *, lease_s: float, max_viewers: int) -> None:
+    `dropped` is told of each "final" that is lost, and of each "viewer" who is let go because it does not read.
+    """
+
+    def __init__(
+        self, store: Store, *, lease_s: float, max_viewers: int, dropped: Callable[[str], None] = lambda what: None
+    ) -> None:
         self.store = store
         self.away: str | None = None  # why finals are held
         self.lost = 0  # finals that could not even be held
@@ -39,6 +44,7 @@ class Rooms:
         self.changed: set[Callable[[bool], None]] = set()
         self._lease_s = lease_s
         self._max_viewers = max_viewers
+        self._dropped = dropped
         self._rooms: dict[str, Room] = {}  # those that are followed here
         self._speaking: dict[str, Speaker] = {}  # by session
         self._stale: set[Room] = set()  # there is more in the store
@@ -98,6 +104,7 @@ class Rooms:
                 self._leave(error)
         if len(self._held) >= MOST_HELD:
             self.lost += 1
+            self._dropped("final")
             self._held.popleft()
         self._held.append(final)
         return None
@@ -307,6 +314,7 @@ class Rooms:
                 log.info("session %s: a held final is of an older connection", final.speaker.session)
             except ValueError:
                 log.exception("session %s: a held final is lost", final.speaker.session)
+                self._dropped("final")
             if self._held and self._held[0] is final:  # it may have had to make room
                 self._held.popleft()
 
@@ -321,6 +329,8 @@ class Rooms:
                 room.stir()
                 for viewer in [*room.viewers]:
                     if viewer.sending_since is not None and viewer.sending_since < latest:
+                        viewer.sending_since = None  # once
+                        self._dropped("viewer")
                         viewer.drop()
 
     async def _stay(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from figures import figures
 from httpx_ws import AsyncWebSocketSession, aconnect_ws
 
 from server.api import rooms as viewers
@@ -316,7 +317,8 @@ async def test_and_one_that_never_reads_loses_the_connection(monkeypatch):
         viewer.reads = anyio.Event()
         with anyio.fail_after(20):
             await viewer.visit()
-        assert site.service.rooms.viewers == 0
+        told = await counted(site)
+    assert told["sotto_viewers"] == 0 and told['sotto_drops_total{what="viewer"}'] == 1
 
 
 async def test_in_silence_a_comment_shows_that_the_line_is_up(monkeypatch):
@@ -441,6 +443,30 @@ async def test_while_the_file_is_locked_captions_go_on_and_are_kept_afterwards(t
     assert offsets == [*range(1, len(offsets) + 1)] == [final["offset"] for final in of(seen, "final")]
     assert [final["text"] for final in page["finals"]] == [final["text"] for final in of(said, "final")]
     assert any(room["degraded"] for room in of(seen, "room"))
+
+
+async def test_the_figures_tell_what_waits_and_what_is_lost_while_the_store_is_away(monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "MOST_HELD", 1)
+    async with serving(Oracle(), **EAGER, retention_h=24, state_dir=tmp_path) as site:
+        async with site.open("?room=keynote") as speaker, following_soon(site, speaker) as viewer:
+            other = sqlite3.connect(tmp_path / "rooms.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            for chunk in CHUNKS:
+                await send(speaker, chunk)
+            await send(speaker, STOP)
+            said = (await read(speaker)).of("final")
+            away = await counted(site)
+            other.close()
+            while (await read(viewer, until="room")).messages[-1]["degraded"]:
+                pass
+            back = await counted(site)
+    assert (away["sotto_viewers"], away["sotto_store_away"], away["sotto_captions_held"]) == (1, 1, 1)
+    assert away['sotto_drops_total{what="final"}'] == len(said) - 1 >= 2
+    assert (back["sotto_store_away"], back["sotto_captions_held"]) == (0, 0)
+
+
+async def counted(site: Site) -> dict[str, float]:
+    return figures((await site.client.get("/metrics")).text)
 
 
 @asynccontextmanager
