@@ -76,6 +76,6 @@ def test_every_container_reaches_the_upstream_in_one_it_takes(upstream: Upstream
         socket.send('{"type":"stop"}')
         told = [json.loads(message) for message in socket]
     said = " ".join(m["text"] for m in told if m["type"] == "final").lower()
-    assert told[-1]["type"] == "done", told
-    assert WORDS in said.replace(",", "").replace(".", ""), told
+    assert told[-1]["type"] == "done", json.dumps(told)
+    assert WORDS in said.replace(",", "").replace(".", ""), json.dumps(told)
     assert {request.suffix for request in upstream.requests[before:]} == {suffix}
