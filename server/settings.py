@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     """Seconds for which a client may come back with a ticket and go on with its session."""
     resume_grace_s: float = Field(10, ge=0)
     """Seconds after which a session whose client vanished makes its last words final; 0 forgets it at once."""
-    secret: SecretStr | None = Field(None, min_length=16)
+    secret: SecretStr | None = None
     """What signs tickets and tokens, the same for all servers of one address; by default made once and kept."""
 
     retention_h: float = Field(24, ge=0)
@@ -135,6 +135,13 @@ class Settings(BaseSettings):
         # What a header, an address and a WebSocket's subprotocol can all carry as it is.
         if not all(re.fullmatch(r"[A-Za-z0-9._~+-]{16,}", key.get_secret_value()) for key in value):
             raise ValueError("expected keys of at least 16 letters, digits and . _ ~ + -, separated by commas")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value) < 16:
+            raise ValueError(f"expected at least 16 characters, got {len(value)}")
         return value
 
     @field_validator("openai_base_url", "webhook_url")

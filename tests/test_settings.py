@@ -79,6 +79,13 @@ def test_api_keys_that_no_header_or_address_can_carry_or_that_can_be_guessed_are
         Settings()
 
 
+def test_a_secret_that_is_too_short_is_told_so_in_characters(monkeypatch):
+    monkeypatch.setenv("SOTTO_SECRET", "too short")
+    with pytest.raises(ValidationError) as wrong:
+        Settings()
+    assert problems(wrong.value) == ["SOTTO_SECRET: expected at least 16 characters, got 9"]
+
+
 def test_a_port_that_is_taken_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
