@@ -62,7 +62,7 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     live.add_argument("--encoding", metavar="NAME", help="pcm_s16le (default), pcm_f32le, mulaw or alaw")
     live.add_argument("--rate", type=int, metavar="HZ", help="default: 16000")
     live.add_argument("--channels", type=int, metavar="N", help="default: 1")
-    live.add_argument("--room", metavar="NAME", help="a name for the session")
+    live.add_argument("--room", metavar="NAME", help="where others follow; by default the session's id")
     _as_a_client(live)
     return parser.parse_args(arguments)
 
