@@ -533,7 +533,7 @@ class Session:
     def _distrust(self, utterance: Utterance, request: Transcribe, answer: Hypothesis) -> list[Action]:
         """A loop or a phantom: never shown, never a prompt. A final is asked for once more, by itself.
 
-        Where that is no better, what was said before the loop is all there is.
+        Where that is no better, there is what was said before the loop, or what was shown if that is more.
         """
         if request.kind is Kind.PARTIAL:
             return []
@@ -544,7 +544,10 @@ class Session:
         if utterance.awaited is not request:
             return []
         if not (request.prompt or request.known):
-            return self._decide(utterance, None if utterance.shown else unlooped(answer))
+            before = unlooped(answer)
+            text = join([*(piece.answer.text for piece in utterance.pieces), before.text if before else ""])
+            more = not utterance.shown or len(text) > len(utterance.shown.text)
+            return self._decide(utterance, before if more else None)
         return [self._final(utterance, alone=True)]
 
 

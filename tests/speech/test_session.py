@@ -486,6 +486,16 @@ def test_an_engine_that_loops_again_and_again_does_not_take_away_what_came_befor
     assert shown(story.answer(final, "hello world " + "and so " * 12)) == [("hello world and so", "", True)]
 
 
+def test_what_came_before_a_loop_is_told_where_less_was_shown_and_else_what_was_shown():
+    for before, told in (("one two three four", "one two three four and so"), ("one", "one two three")):
+        story = Story()
+        [partial] = story.say(1)
+        story.answer(partial, "one two three")
+        story.say(4)
+        [final] = asked(story.session.finish(), Kind.FINAL)
+        assert shown(story.answer(final, before + " and so" * 12))[-1] == (told, "", True)
+
+
 def test_memory_does_not_grow_with_the_session():
     story = Story(partials=False)
     for _ in range(300):
