@@ -306,5 +306,5 @@ offerFullScreen($("fullscreen"));
 $("fullscreen").addEventListener("click", () => $("reading-menu").hidePopover());
 share.room = room;
 showState("idle");
-engine = await askEngine(document.baseURI, window);
+engine = await askEngine(document.baseURI);
 offerLanguages();

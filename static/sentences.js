@@ -93,7 +93,6 @@ const NOTICES = {
   "waiting.stopped":
     "The last words did not come, and may be missing. Send the recording to get the whole text, or save the audio.",
   "quota.sessions": "All places are taken at the moment. Try again in a minute.",
-  "rate.limited": "Too many requests in a short time. Try again in a minute.",
   "server.overloaded": "The server is very busy. Try again in a minute.",
   "server.draining": "The server is restarting. Try again in a minute.",
   "session.too_long": "The session has reached its longest time. Your captions are kept; start again to go on.",

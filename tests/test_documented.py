@@ -32,6 +32,7 @@ PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 PAGES = (ROOT / "docs" / "pages.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ENV = (ROOT / ".env.example").read_text()
+LIBRARY = ROOT / "static" / "captions"
 SHIPPED = Settings(_env_file=None)
 
 
@@ -234,6 +235,14 @@ def test_every_warning_is_documented():
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Warning"
     }
     assert {names(row[0])[0] for row in table("warning")} == sent
+
+
+def test_every_code_of_the_browser_library_is_documented_and_said_by_the_page():
+    kinds = "microphone|display|source|recorder|recording|live|upload|waiting"
+    scripts = "".join(path.read_text() for path in LIBRARY.glob("*.js"))
+    own = {*re.findall(rf'"((?:{kinds})\.[a-z]+)"', scripts), "live.blocked", "live.lost"}  # these two are put together
+    assert {code for row in table("code", (LIBRARY / "README.md").read_text()) for code in names(row[0])} == own
+    assert own <= set(re.findall(r'^  "([a-z.]+)":', (ROOT / "static" / "sentences.js").read_text(), re.MULTILINE))
 
 
 # -- limits and examples -------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ export const UNKNOWN = Object.freeze({ languages: null, paid: false });
 
 /**
  * @param {string} server address of the server, https://…/
- * @param {{fetch: typeof globalThis.fetch, AbortSignal: typeof globalThis.AbortSignal}} world
+ * @param {{fetch: typeof globalThis.fetch, AbortSignal: typeof globalThis.AbortSignal}} [world]
  * @returns {Promise<Engine>} UNKNOWN where there is no answer; the server then refuses what it does not know
  */
-export async function askEngine(server, { fetch, AbortSignal }) {
+export async function askEngine(server, { fetch, AbortSignal } = globalThis) {
   try {
     const answer = await fetch(new URL("readyz", server), { signal: AbortSignal.timeout(PATIENCE_MS) });
     const { languages, paid } = await answer.json();
