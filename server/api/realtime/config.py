@@ -43,7 +43,7 @@ class Format(_Part):
 class Transcription(_Part):
     model: str | None = Field(None, max_length=200)
     language: str | None = Field(None, max_length=35)
-    languages: list[str] | None = None
+    languages: list[Annotated[str, Field(max_length=35)]] | None = None
     prompt: str | None = Field(None, max_length=PROMPT)
     keywords: list[str] | None = None
 

@@ -5,11 +5,14 @@ from base64 import b64decode
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from ...errors import RequestInvalid
 from ..service import new_id
 
 Event = dict[str, Any]
+
+NAME = 512  # characters that a client's own name of an event may have, as there; it is told back
 
 
 class Refused(Exception):
@@ -29,7 +32,7 @@ def _decoded(audio: object) -> bytes:
 class _ClientEvent(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    event_id: str | None = Field(None, max_length=512)
+    event_id: str | None = Field(None, max_length=NAME)
 
 
 class Update(_ClientEvent):
@@ -60,13 +63,13 @@ _CLIENT: TypeAdapter[ClientEvent] = TypeAdapter(Annotated[ClientEvent, Field(dis
 def read(text: str) -> ClientEvent:
     """A client's event. Raises Refused."""
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
+        said = from_json(text)  # refuses half a surrogate pair, which could not be told back; Python's own reads it
+    except ValueError:
         raise Refused(
             RequestInvalid("expected an event in JSON, got text that is none"), "invalid_json", None
         ) from None
     event_id = said.get("event_id") if isinstance(said, dict) else None
-    event_id = event_id if isinstance(event_id, str) else None
+    event_id = event_id if isinstance(event_id, str) and len(event_id) <= NAME else None
     try:
         return _CLIENT.validate_python(said)
     except ValidationError as error:
