@@ -31,6 +31,8 @@ LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, 
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
 IN_MEMORY = 1_048_576  # bytes of a file; a larger one is on disk
 FIELDS = 100  # of the form, besides the file
+FIELD = 65_536  # bytes of each: they are in memory, and a prompt has 2000 characters
+FORM = "expected a multipart form with the field file"
 
 log = logging.getLogger("sotto")
 
@@ -106,7 +108,7 @@ class Upload(Response):
 
     def _refusal(self, fault: SottoError) -> Response:
         answer = self._refuse(fault)
-        if isinstance(fault, TooMuch | TooMany):
+        if isinstance(fault, NoForm | TooMuch | TooMany):
             return Refusal(answer)
         if isinstance(fault, IdleTimeout | Draining):
             answer.headers["Connection"] = "close"  # what is left of the body would be read as the next request
@@ -117,7 +119,7 @@ def file_of(form: FormData) -> UploadFile:
     """The field `file`. Raises RequestInvalid."""
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        raise RequestInvalid("expected a multipart form with the field file", param="file")
+        raise RequestInvalid(FORM, param="file")
     return file
 
 
@@ -190,9 +192,11 @@ def admitted(state: Service) -> Iterator[None]:
 @asynccontextmanager
 async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
     """The multipart form, its file on disk until the block ends. Raises RequestInvalid, and what `bounded` does."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise NoForm(FORM, param="file")  # its fields are not even looked for: of other forms that takes long
     limited = bounded(request, most)
     try:
-        form = await limited.form(max_files=1, max_fields=FIELDS)
+        form = await limited.form(max_files=1, max_fields=FIELDS, max_part_size=FIELD)
     except HTTPException as error:
         raise RequestInvalid(str(error.detail)) from None
     try:
@@ -215,6 +219,10 @@ async def body_of(request: Request, most: int) -> AsyncIterator[FormData]:
 
 class TooMany(Overloaded):
     """Too many files are under way, and nothing of this one has been read."""
+
+
+class NoForm(RequestInvalid):
+    """The body of a request is something else, and nothing of it has been read."""
 
 
 class TooMuch(AudioTooLarge):

@@ -114,6 +114,16 @@ async def test_a_field_that_is_text_is_no_file(site):
     assert answer.status_code == 400 and error(answer)["param"] == "file"
 
 
+async def test_a_form_that_can_hold_no_file_is_not_looked_into(site):
+    answer = await site.client.post("/api/transcribe", data={f"a{n}": "b" for n in range(101)})
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == "file"
+
+
+async def test_fields_that_would_fill_the_memory_are_refused(site):
+    answer = await post(site, tag="a" * 70_000)
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "request.invalid"
+
+
 async def test_other_fields_are_passed_over(site):
     assert (await post(site, temperature="0", model="whisper-1", room="a")).status_code == 200
 
