@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -75,9 +75,17 @@ def _as_a_client(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--token",
+        type=_token,
         default=os.environ.get(TOKEN, ""),
         help=f"a key or a token of the server, where it wants one; default: ${TOKEN}, which other users cannot see",
     )
+
+
+def _token(text: str) -> str:
+    """What a header can hold."""
+    if not (text.isascii() and text.isprintable()):
+        raise ArgumentTypeError("expected letters, digits and . _ ~ + -, got others")
+    return text
 
 
 def run(arguments: Namespace) -> NoReturn:

@@ -17,7 +17,7 @@ from .target import INTERRUPTED, Failed, Target, complain, printable
 def run(arguments: Namespace) -> int:
     """The exit code."""
     piped = arguments.file == "-"
-    if piped and sys.stdin.isatty():
+    if piped and (sys.stdin is None or sys.stdin.isatty()):  # None: whoever started us has closed it
         complain("expected a file, or sound on standard input: arecord -f S16_LE -r 16000 | sotto live")
         return 2
     samples = {"encoding": arguments.encoding, "sample_rate": arguments.rate, "channels": arguments.channels}

@@ -55,6 +55,7 @@ def identify(file: BinaryIO, told: dict[str, Any]) -> Source:
     try:
         if probe.suffix(head) is not None:
             return Source(file, head, None)
+        raise UnsupportedFormat(f"expected WebM, MP4, Ogg or WAV, got {len(head)} bytes", param="file")
     except UnsupportedFormat:
         if not told and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise

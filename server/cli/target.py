@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 LOCAL = "http://127.0.0.1:8000"
 SERVER, TOKEN = "SOTTO_SERVER", "SOTTO_TOKEN"  # in the environment; the server's settings know them, and pass over them
@@ -32,9 +33,16 @@ class Target:
     def address(self, path: str, scheme: str = "http") -> str:
         """`scheme` is http or ws; the server's own tells whether it is encrypted. Raises Failed."""
         kind, colon, rest = self.url.rstrip("/").partition("://")
-        if kind not in ("http", "https") or not (colon and rest):
+        if kind not in ("http", "https") or not (colon and rest) or not _is_address(self.url):
             raise Failed(f"expected a server such as {LOCAL}, got {self.url}")
         return f"{kind.replace('http', scheme)}://{rest}/{path}"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:  # [ without ], or no port that there can be
+        return False
 
 
 def fault(error: dict[str, Any]) -> str:

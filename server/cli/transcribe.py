@@ -93,6 +93,8 @@ def run(arguments: Namespace) -> int:
 def output(file: Path, arguments: Namespace) -> Path | None:
     """Where this file's transcript goes; None is standard output. Raises Failed."""
     several = len(arguments.files) > 1
+    if not file.name:
+        raise Failed(f"expected files, got {file}")
     beside = file.with_suffix(SUFFIXES[arguments.format])
     if arguments.output is None:
         return beside if several else None
@@ -173,7 +175,7 @@ class Sending(FileIO):
 
 def asked(client: httpx2.Client, address: str, file: Sending, fields: dict[str, str], show: Show) -> Transcript:
     finals = []
-    name = Path(str(file.name)).name
+    name = Path(str(file.name)).name.encode(errors="replace").decode()  # names on disk need not be text
     with client.stream("POST", address, data=fields, files={"file": (name, file)}) as answer:
         if answer.status_code != 200:
             answer.read()

@@ -80,6 +80,10 @@ def test_ctrl_c_ends_the_sound_and_the_last_words_come(server):
         (["live", "--rate", "5"], 1, b"sample rate"),
         (["live", str(WEBM), "--language", "xx"], 1, b"knows en"),
         (["live", str(WEBM), "--server", "http://127.0.0.1:1"], 1, b"cannot reach"),
+        (["live", str(WEBM), "--server", "http://127.0.0.1:99999"], 1, b"expected a server"),
+        (["live", str(WEBM), "--server", "http://[a"], 1, b"expected a server"),
+        (["live", str(WEBM), "--token", "schl\u00fcssel"], 2, b"--token"),
+        (["transcribe", str(WEBM), "--token", "schl\u00fcssel"], 2, b"--token"),
         (["transcribe"], 2, b"FILE"),
         (["sing"], 2, b"sing"),
     ],
@@ -87,6 +91,11 @@ def test_ctrl_c_ends_the_sound_and_the_last_words_come(server):
 def test_a_fault_is_a_line_and_an_exit_code(server, words, code, why):
     ended = sotto(server, *words, input=bytes(4000))
     assert ended.returncode == code and why in ended.stderr and b"Traceback" not in ended.stderr
+
+
+def test_a_standard_input_that_is_closed_is_told(server):
+    ended = sotto(server, "live", preexec_fn=lambda: os.close(0))
+    assert ended.returncode == 2 and b"expected a file" in ended.stderr and b"Traceback" not in ended.stderr
 
 
 def test_a_reader_who_leaves_ends_it_without_a_word(server):

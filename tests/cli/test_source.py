@@ -70,9 +70,10 @@ def test_a_pipe_of_anything_else_is_taken_for_samples():
         }  # fmt: skip
 
 
-def test_a_file_of_anything_else_is_samples_only_if_told_so(tmp_path):
+@pytest.mark.parametrize("data", [b"ID3" + bytes(4000), b"no", b""])
+def test_a_file_of_anything_else_is_samples_only_if_told_so(tmp_path, data):
     path = tmp_path / "a.mp3"
-    path.write_bytes(b"ID3" + bytes(4000))
+    path.write_bytes(data)
     with path.open("rb", buffering=0) as file, pytest.raises(UnsupportedFormat):
         identify(file, {})
     with path.open("rb", buffering=0) as file:

@@ -68,6 +68,16 @@ def test_output_is_a_file_a_folder_or_the_standard_output(sotto, capsys):
     assert sotto("talk.webm", "talk.webm", "--output", "said.txt") == 2
 
 
+def test_a_name_that_is_no_text_is_as_good_as_any(sotto, capsys):
+    Path("talk.webm").rename("\udcff.webm")
+    assert sotto("\udcff.webm") == 0 and "best of times" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_name_of_no_file_is_a_wrong_call(sotto, capsys, name):
+    assert sotto(name) == 2 and "expected files" in capsys.readouterr().err
+
+
 def test_nothing_is_written_over_unless_told_to(sotto, capsys):
     Path("talk.txt").write_text("mine")
     assert sotto("talk.webm", "--output", "talk.txt") == 1
@@ -90,7 +100,8 @@ def test_a_file_that_fails_is_told_and_the_others_go_on(sotto, capsys):
     [
         (["--server", "http://127.0.0.1:1"], "cannot reach"),
         (["--server", "ftp://a"], "expected a server"),
-        (["--server", "http://[a"], "cannot reach"),
+        (["--server", "http://[a"], "expected a server"),
+        (["--server", "http://127.0.0.1:99999"], "expected a server"),
         (["--token", ""], "--token gives a key"),
         (["--language", "xx"], "knows en"),
     ],
