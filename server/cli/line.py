@@ -19,7 +19,7 @@ from .target import Failed, Target, fault
 
 OPEN_S = 10.0  # seconds for a socket to open
 DONE_S = 130.0  # the longest silence after stop: the server asks its engine for two minutes
-KEEPALIVE_S = 10.0  # well within the server's idle limit of a minute
+KEEPALIVE_S = 10.0  # well within the server's idle limit of a minute; one that has less patience tells so
 GIVE_UP_S = 600.0  # as long as the server's tickets last
 STEADY_S = 5.0  # a line that held so long was a good one; a shorter one was part of the same trouble
 MESSAGE = 65_536  # bytes of sound in a message, at most
@@ -44,6 +44,7 @@ class Line:
         self._resuming = False  # the ticket was shown, and not answered yet
         self._ready = False  # the server has begun this session
         self._spoken = False  # it ever said anything
+        self._keepalive_s = KEEPALIVE_S
         self._fault: Message = {}
         self._trouble: float | None = None  # since when
         self._up: float | None = None  # since when the line is up
@@ -122,6 +123,8 @@ class Line:
                     case "ready" if not self._resuming:
                         self._ready = True
                         self._line_is_up()
+                        self._keepalive_s = min(KEEPALIVE_S, message["limits"]["idle_s"] / 3)
+                        self._news.set()  # who waits for more sound already, waits anew
                     case "resumed":
                         self._resuming = False
                         sending = asyncio.create_task(self._go_on(socket, message["bytes"], message["header"]))
@@ -188,7 +191,7 @@ class Line:
     async def _more(self, socket: ClientConnection) -> None:
         """Waits for more sound; the server must not think that we left."""
         try:
-            await asyncio.wait_for(self._changed(), KEEPALIVE_S)
+            await asyncio.wait_for(self._changed(), self._keepalive_s)
         except TimeoutError:
             await _say(socket, type="keepalive")
 

@@ -10,7 +10,7 @@ import { BEGINNING, Ring } from "./ring.js";
 const OPEN_MS = 8_000; // a proxy that swallows WebSockets often answers nothing at all
 const LATE_MS = 4_000; // the last words come in a second or two after stop; after this somebody wants to know
 const DONE_MS = 130_000; // the longest silence after stop: the server asks its engine for two minutes
-const KEEPALIVE_MS = 10_000; // well within the server's idle limit of a minute
+const KEEPALIVE_MS = 10_000; // well within the server's idle limit of a minute; one that has less patience tells so
 const SILENT_MS = 30_000; // a server that gave a ticket says something every 10 s: the line is dead without a close
 
 /** Close codes from here on mean "stop", whatever is in our hands. */
@@ -55,6 +55,7 @@ export class Connection extends EventTarget {
   /** The number of the recording this socket is in. */
   #sending = 0;
   #sentSince = false;
+  #keepAlive_ms = KEEPALIVE_MS;
   #stopping = false;
   /** Whether what was sent last is the end of what was said. */
   #paused = false;
@@ -185,7 +186,12 @@ export class Connection extends EventTarget {
   #keepAlive() {
     if (!this.#sentSince) this.#say({ type: "keepalive" });
     this.#sentSince = false;
-    this.#heartbeat = this.world.setTimeout(() => this.#keepAlive(), KEEPALIVE_MS);
+    this.#beat();
+  }
+
+  #beat() {
+    this.world.clearTimeout(this.#heartbeat);
+    this.#heartbeat = this.world.setTimeout(() => this.#keepAlive(), this.#keepAlive_ms);
   }
 
   /** @param {object} message */
@@ -204,6 +210,9 @@ export class Connection extends EventTarget {
       case "ready":
         this.#ready = true;
         this.#knowsTickets = message.limits?.resume_s > 0;
+        // A third of the server's patience: a silence is noticed at the second beat.
+        this.#keepAlive_ms = Math.min(KEEPALIVE_MS, ((message.limits?.idle_s ?? Infinity) * 1000) / 3);
+        this.#beat();
         if (this.#phase === "flowing") this.#lineIsUp(); // else `resumed` follows
         this.#tell("message", message);
         break;

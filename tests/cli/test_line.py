@@ -1,14 +1,16 @@
 """A session from the command line over lines that break, with the real server."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from api.conftest import Process, process
+from websockets.asyncio.server import ServerConnection, serve
 
 from bench.proxy import Proxy
-from server.cli.line import Line, Message, pause
+from server.cli.line import KEEPALIVE_S, Line, Message, pause
 from server.cli.target import Failed, Target
 
 from .conftest import KEY
@@ -81,6 +83,26 @@ def test_a_server_that_cannot_go_on_is_told_again_what_was_not_final(server: Pro
                     proxy.cut()
 
                 every_word_once(await Speaker(proxy.url, change_servers, KEY).speak())
+
+    asyncio.run(story())
+
+
+def test_a_server_with_little_patience_is_told_in_time_that_somebody_is_there():
+    async def impatient(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps({"type": "ready", "limits": {"idle_s": 0.3}}))
+        async with asyncio.timeout(KEEPALIVE_S / 2):
+            assert json.loads(await socket.recv()) == {"type": "keepalive"}
+        await socket.send('{"type":"done"}')
+
+    async def nothing_yet() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async def story() -> None:
+        async with serve(impatient, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await Line(Target(url), START, print).speak(nothing_yet())
 
     asyncio.run(story())
 

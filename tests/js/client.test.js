@@ -388,6 +388,14 @@ test("a muted microphone says that somebody is there", async () => {
   assert.equal(world.sockets.length, 1);
 });
 
+test("a server with little patience is told in time that somebody is there", async () => {
+  const { world } = await speaking();
+  world.socket.tell({ ...READY, limits: { idle_s: 6 } });
+  world.recorder.hear("a");
+  await world.pass(5);
+  assert.equal(await world.socket.story(), "«a» keepalive");
+});
+
 test("a microphone that is pulled out is replaced, in the same session", async () => {
   const { world, client, notices } = await speaking();
   world.recorder.hear("HHHabc");
