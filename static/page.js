@@ -21,6 +21,8 @@ const DOWN_S = 2; // most breaks are over by then, and need no sentence
 // True until one has stopped.
 const KEEP_TALKING = new Set(["live.blocked", "live.lost", "live.down", "engine.delayed"]);
 const PASSING = new Set(["engine.delayed", "room.degraded"]); // told again, with a lag of 0, when it is over
+const WHY_IT_ENDED = new Set(["microphone.gone", "source.gone", "recording.full"]);
+const OF_A_LINE = new Set(["caption.degraded", "audio.gap"]); // less than why it ended
 const WHILE_DOWN = new Set(["live.down", "live.down.at_stop"]); // true until the line is up
 
 /** @param {string} id @returns {any} */
@@ -223,6 +225,7 @@ function showSummary(done) {
 
 /** What the session has to say. @param {import("./captions/client.js").Notice} next */
 function tell(next) {
+  if (OF_A_LINE.has(next.code) && WHY_IT_ENDED.has(noticed)) return;
   if (!PASSING.has(next.code)) notice(next);
   else if (OPEN.has(state()) && next.lag_s !== 0) notice(next);
   else if (noticed === next.code) notice(null); // over; after stop the state says it

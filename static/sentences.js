@@ -88,7 +88,7 @@ const NOTICES = {
   "engine.unavailable": "The speech engine does not answer. Your recording is kept here; send it again in a minute.",
   "engine.delayed": "Captions are running late. Keep talking: they will catch up.",
   "room.degraded": "Captions may not reach all who read along at the moment. Keep talking: they will catch up.",
-  "caption.degraded": "The engine did not answer in time; the last line may not be complete.",
+  "caption.degraded": "The engine could not read all of it; a line may not be complete.",
   "audio.gap": "A piece of the sound went missing; a few words may not be there.",
   "waiting.stopped":
     "The last words did not come, and may be missing. Send the recording to get the whole text, or save the audio.",

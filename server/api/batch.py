@@ -39,7 +39,7 @@ def wants_events(request: Request) -> bool:
     return any(kind.split(";")[0].strip() == "text/event-stream" for kind in kinds)
 
 
-async def _answer(form: FormData, state: Service, tell: Tell, *, stream: bool) -> Response | None:
+async def _answer(form: FormData, state: Service, tell: Tell, *, stream: bool) -> Response | str:
     file = file_of(form)
     format = _field(form, "format") or "json"
     known = [*JSON] if stream else [*JSON, *TEXT]
@@ -56,8 +56,7 @@ async def _answer(form: FormData, state: Service, tell: Tell, *, stream: bool) -
         publish=lambda segment: tell(_line("final", utterance=next(finals), **formats.to_final(segment))),
         progress=lambda *seconds: tell(_line("progress", **formats.to_progress(*seconds)), passing=True),
     )
-    tell(await to_thread.run_sync(lambda: _line("done", **JSON[format](transcript)), limiter=state.files))
-    return None
+    return await to_thread.run_sync(lambda: _line("done", **JSON[format](transcript)), limiter=state.files)
 
 
 def _line(type: str, **told: Any) -> str:

@@ -60,7 +60,7 @@ def _model(request: Request) -> dict[str, Any]:
     return {"id": state.pool.engine.name.replace(" ", "-"), "object": "model", "created": 0, "owned_by": "sotto"}
 
 
-async def _answer(form: FormData, state: Service, tell: Tell) -> Response | None:
+async def _answer(form: FormData, state: Service, tell: Tell) -> Response | str:
     file = file_of(form)
     format = _text(form, "response_format") or "json"
     if format not in (known := [*JSON, *TEXT]):
@@ -84,8 +84,7 @@ async def _answer(form: FormData, state: Service, tell: Tell) -> Response | None
             tell(_line(type="transcript.text.delta", delta=delta))
 
     transcript = await read(publish=publish)
-    tell(_line(type="transcript.text.done", text=transcript.text, usage=_usage(transcript)))
-    return None
+    return _line(type="transcript.text.done", text=transcript.text, usage=_usage(transcript))
 
 
 def to_json(transcript: Transcript) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Tell(Protocol):
     def __call__(self, data: str, *, passing: bool = False) -> None: ...
 
 
-Answer = Callable[[FormData, Service, Tell], Awaitable[Response | None]]
+Answer = Callable[[FormData, Service, Tell], Awaitable[Response | str]]
 Take = Callable[[Request, int], AbstractAsyncContextManager[FormData]]
 
 
@@ -55,9 +55,10 @@ def told(fault: SottoError) -> str:
 class Upload(Response):
     """The response of a route for whole files: takes the form in by `take`, and sends what `answer` makes of it.
 
-    `answer` is given the form, the service, and `tell`; it returns a response, or None after it has told all in
-    events. What it raises becomes a response by `refuse`, or an event by `broke` once something was told. It is
-    cancelled when the client goes away, or has no time left because the server is being stopped.
+    `answer` is given the form, the service, and `tell`; it returns a response, or the last event. What it raises becomes
+    a response by `refuse`, or an event by `broke` once something was told. It is cancelled when the client goes away,
+    or has no time left because the server is being stopped. Whoever has the whole answer finds the place free for
+    another file.
     """
 
     def __init__(
@@ -86,7 +87,11 @@ class Upload(Response):
         with suppress(ClientDisconnect):
             async with beside(events.flow):
                 try:
-                    answer = await self._made(request, events.tell)
+                    made = await self._made(request, events.tell)
+                    if isinstance(made, str):
+                        events.tell(made)
+                    else:
+                        answer = made
                 except SottoError as fault:
                     answer = self._refusal(fault)
                     if events.begun:
@@ -99,7 +104,7 @@ class Upload(Response):
                 events.close()
         return None if events.begun else answer
 
-    async def _made(self, request: Request, tell: Tell) -> Response | None:
+    async def _made(self, request: Request, tell: Tell) -> Response | str:
         state = service(request)
         with admitted(state):
             async with unless(state.stopped), self._take(request, state.limits.max_upload_bytes) as form:

@@ -1,6 +1,7 @@
 """POST /api/transcribe with events: how far it is, finals as they come, and the whole answer at the end."""
 
 import json
+from typing import Any
 
 import anyio
 import httpx
@@ -103,6 +104,31 @@ async def test_a_stop_of_the_server_is_told_to_who_waits():
         engine.go.set()
     told = events(b"".join(one.get("body", b"") for one in upload.got).decode())
     assert told[-1]["error"]["code"] == "server.draining" and not upload.got[-1].get("more_body")
+
+
+class Counting(Bare):
+    """An upload whose client looks, at each piece of the answer, how many files are under way."""
+
+    def __init__(self, *args: Any, **fields: str) -> None:
+        super().__init__(*args, **fields)
+        self.under_way: list[int] = []
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.under_way.append(self._site.service.uploads)
+        await super()._send(message)
+
+
+@pytest.mark.parametrize("path, fields", [("/api/transcribe", {}), ("/v1/audio/transcriptions", {"stream": "true"})])
+async def test_who_has_the_whole_answer_finds_the_place_free_for_another_file(path, fields):
+    engine = Waits()
+    engine.longest = 3.0
+    async with serving(engine) as site, anyio.create_task_group() as tasks:
+        upload = Counting(site, WEBM, ACCEPT, path, **fields)
+        tasks.start_soon(upload.post)
+        await to_thread.run_sync(engine.begun.wait, 20)
+        engine.go.set()
+    whole = next(n for n, one in enumerate(upload.got) if b'done"' in one.get("body", b""))
+    assert upload.under_way[0] == 1 and upload.under_way[whole] == 0
 
 
 # -- the stream itself ---------------------------------------------------------------------------------------------
