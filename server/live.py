@@ -119,6 +119,7 @@ async def caption(
     """
     health = Health(publish)
     fault: SottoError | None = None
+    left = False
     settled, known = session.time, ingest.place(session.time)  # what the client knows of
     meter.heard(session.time, meter.now())
 
@@ -201,6 +202,7 @@ async def caption(
                         flush()
                         perform(session.leave())
                         publish(Left(session.number))
+                        left = True
                     case Command.CLEAR:
                         flush()
                         session.clear()
@@ -220,7 +222,8 @@ async def caption(
             fault = error
         hear(ingest.finish())
         meter.heard(session.time, meter.now())
-        perform(session.leave() if resumes and fault and fault.retryable else session.finish())
+        goes_on = resumes and not left and fault is not None and fault.retryable
+        perform(session.leave() if goes_on else session.finish())
     if fault:
         raise fault
 

@@ -13,7 +13,7 @@ from .api.service import Service
 
 GOODBYE_S = 0.5  # seconds after the time to finish is over, for the errors that say so
 END_S = 1.4  # seconds in which uvicorn closes what is open and the engines give back what they hold
-LOOK_S = 0.01  # seconds between two looks whether everybody has finished: who was sent away waits for the next server
+LOOK_S, LOOKS = 0.01, 10  # seconds between two looks whether everybody has finished, and how many for a tick
 
 log = logging.getLogger("sotto")
 
@@ -44,16 +44,18 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second; after a signal it returns True when everybody has finished."""
+        """Ten times a second; True when a signal has come and everybody has finished since."""
         if not await super().on_tick(counter):
             return False
         service: Service = self._app.state.service
         if not service.draining:
             service.drain()
             self._latest = anyio.current_time() + service.limits.drain_s + GOODBYE_S
-        while service.busy and not self.force_exit and anyio.current_time() < self._latest:
+        for _ in range(LOOKS):  # more often than uvicorn: who was sent away waits for the next server
+            if self.force_exit or not service.busy or anyio.current_time() > self._latest:
+                return True
             await asyncio.sleep(LOOK_S)
-        return True
+        return False
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Close every connection. What does not let itself be closed is left behind with the process."""

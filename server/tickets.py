@@ -14,7 +14,7 @@ from .errors import RequestInvalid, ResumeExpired
 from .speech.types import Mark
 
 VERSION = "1"
-LARGEST = 16_384  # characters; the longest prompt in the widest script makes 12,000
+LARGEST = 20_480  # characters; the longest prompt, each of its characters escaped, makes 16,000
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,9 @@ def test_a_ticket_is_good_until_it_expires():
     assert late.value.message == "this ticket was good until 5 s ago" and late.value.retryable
 
 
-def test_the_longest_ticket_is_not_too_long():
-    ticket = replace(TICKET, room="r" * 64, prompt="字" * 2000, mark=replace(MARK, said="𝄞" * 200))
+@pytest.mark.parametrize("character", ["字", "𝄞", "\x00"])
+def test_the_longest_ticket_is_not_too_long(character):
+    ticket = replace(TICKET, room="r" * 64, prompt=character * 2000, mark=replace(MARK, said=character * 200))
     assert open_ticket(seal(ticket, SECRET), SECRET, NOW) == ticket
 
 

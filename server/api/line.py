@@ -236,8 +236,8 @@ class Line(ABC):
 
     async def say(self, said: live.Input) -> None:
         """The client said this to the session. Waits only while more is held than may be."""
-        if not self.started:
-            self.started = True
+        self.started = True
+        if not self.ticket.began:
             self.ticket = replace(self.ticket, began=time.time())
         if said is Command.STOP:
             self.stopped = True
@@ -256,6 +256,8 @@ class Line(ABC):
                     raise SessionTooLong(f"a session lasts at most {self.service.limits.session_s:g} s")
                 await self._take(message.get("bytes"), message.get("text"))
         except TimeoutError:
+            if self.resumes:
+                await self.inbox.put(Command.LEAVE)  # it may be gone without a sign, and what it said is not lost
             self.inbox.fail(IdleTimeout(f"nothing came for {idle_s:g} s"))
         except SottoError as fault:
             self.inbox.fail(fault)
@@ -376,8 +378,8 @@ class Line(ABC):
                 match told:
                     case Left(utterance):
                         self._left = utterance
-                    case Settled(_, _, Caption(utterance) as final) if utterance >= self._left:
-                        self._store_later(final)
+                    case Settled(mark, place, Caption(utterance) as final) if utterance >= self._left:
+                        self._store_later(final, replace(self.ticket, mark=mark, place=place))
                         continue
                     case Settled(mark, place, final):
                         ticket = replace(self.ticket, mark=mark, place=place)
@@ -393,22 +395,23 @@ class Line(ABC):
 
     async def _store(self, final: Caption, ticket: Ticket) -> Ticket:
         """The ticket behind this final, which is in the room, or held for it until the store is back."""
-        assert self._speaker
         told, next = ticket.offset, replace(ticket, offset=ticket.offset + 1)
-        sealed = self.seal(next) if self.resumes else ""
-        kept = Final(replace(self._speaker, offset=told), final.utterance, messages.shown(final, next), sealed)
-        offset = await self.service.rooms.append(kept)
+        offset = await self.service.rooms.append(self._final(final, told, next))
         if offset is None:
             self._show(replace(final, stable=len(final.text)))
             return next
         return replace(next, offset=offset)
 
-    def _store_later(self, final: Caption) -> None:
+    def _store_later(self, final: Caption, ticket: Ticket) -> None:
         """When the client cannot come back any more: until then it may, and say the broken word again."""
-        assert self._speaker
-        speaker = replace(self._speaker, offset=self.ticket.offset)
-        self.service.rooms.append_later(Final(speaker, final.utterance, messages.shown(final, self.ticket)))
+        self.service.rooms.append_later(self._final(final, ticket.offset, ticket))
         self._show(replace(final, stable=len(final.text)))
+
+    def _final(self, final: Caption, told: int, ticket: Ticket) -> Final:
+        """On its way into the room, with the ticket behind it; `told` is the newest offset that the client knows."""
+        assert self._speaker
+        sealed = self.seal(ticket) if self.resumes else ""
+        return Final(replace(self._speaker, offset=told), final.utterance, messages.shown(final, ticket), sealed)
 
     def _show(self, caption: Caption) -> None:
         """A partial, or a final that has no offset yet, to whoever follows at the moment."""

@@ -121,12 +121,13 @@ class Connection(Line):
         if not self.stopped:
             with anyio.move_on_after(self.service.limits.resume_grace_s):
                 await self.service.stopping.wait()
+                return  # as everybody else it is likely to go on at the next server
             await self.inbox.put(Command.LEAVE)
             await self.inbox.put(Command.STOP)
 
     async def _resume(self, wish: Resume) -> None:
         """What is in the room and not in the ticket was lost on its way to the client, which is told it again."""
-        if self._begun:
+        if self._begun or self.started:
             raise RequestInvalid("resume comes first, instead of start", param="type")
         assert self.hold
         service, now = self.service, time.time()
@@ -142,7 +143,7 @@ class Connection(Line):
         self.ticket = replace(ticket, generation=hold.generation)
         self.file = f"{ticket.session}-{self.file}"  # the part before may lie beside it
         self.started = True
-        self.deadline -= ticket.mark.time
+        self.deadline -= max(0.0, now - (ticket.began or now))
         self._say_ready()
         for kept in missed:
             later = open_ticket(kept.ticket, service.secret, now)

@@ -55,10 +55,10 @@ def told(fault: SottoError) -> str:
 class Upload(Response):
     """The response of a route for whole files: takes the form in by `take`, and sends what `answer` makes of it.
 
-    `answer` is given the form, the service, and `tell`; it returns a response, or the last event. What it raises becomes
-    a response by `refuse`, or an event by `broke` once something was told. It is cancelled when the client goes away,
-    or has no time left because the server is being stopped. Whoever has the whole answer finds the place free for
-    another file.
+    `answer` is given the form, the service, and `tell`; it returns a response, or the last event. What it raises
+    becomes a response by `refuse`, or an event by `broke` once something was told. It is cancelled when the client goes
+    away, or has no time left because the server is being stopped. Whoever has the whole answer finds the place free
+    for another file.
     """
 
     def __init__(

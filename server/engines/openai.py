@@ -101,9 +101,9 @@ def _read(body: bytes, clip: Clip, language: str | None) -> Hypothesis:
         raise EngineError(f"expected JSON, got {len(body)} bytes of something else") from None
     if not isinstance(answer, dict) or not isinstance(answer.get("text"), str):
         raise EngineError('expected a JSON object with a "text"')
-    text = " ".join(answer["text"].split())
+    text = " ".join(_writable(answer["text"]).split())
     named = answer.get("language")
-    if not language and isinstance(named, str):
+    if not language and isinstance(named, str) and named.isascii():
         language = LANGUAGES.get(named.lower(), named.lower() if len(named) <= 3 else None)
     segments = [s for s in _objects(answer.get("segments")) if _number(s.get("start")) and _number(s.get("end"))]
     compression = [float(s["compression_ratio"]) for s in segments if _number(s.get("compression_ratio"))]
@@ -185,8 +185,13 @@ def _timed(words: object, shift: float) -> tuple[Word, ...]:
         text, start, end = word.get("word"), word.get("start"), word.get("end")
         if not (isinstance(text, str) and _number(start) and _number(end)):
             return ()
-        timed.append(Word(text, shift + start, shift + max(start, end)))
+        timed.append(Word(_writable(text), shift + start, shift + max(start, end)))
     return tuple(timed)
+
+
+def _writable(text: str) -> str:
+    """Half of a surrogate pair, which JSON can hold, can be sent to nobody."""
+    return text.encode(errors="replace").decode()
 
 
 def _mean(segments: list[dict[str, Any]], score: str) -> float | None:

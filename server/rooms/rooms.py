@@ -68,6 +68,7 @@ class Rooms:
         await self._stack.aclose()
 
     async def _end(self) -> None:
+        self._held.extend(final for waiting in self._later.values() for final in waiting)  # nobody is here later
         with suppress(StoreAway):
             await self._flush()
         if self._held:
@@ -110,7 +111,7 @@ class Rooms:
         return None
 
     def append_later(self, final: Final) -> None:
-        """When nobody can go on with its session any more; if somebody does before, not at all."""
+        """When nobody can go on with its session any more, or the server ends; if somebody does before, not at all."""
         self._later.setdefault(final.speaker.session, []).append(final)
         self._tasks.start_soon(self._append_late, final)
 

@@ -322,12 +322,30 @@ async def test_a_ticket_is_good_for_as_long_as_the_settings_say():
     assert told.messages[0]["limits"]["resume_s"] == 77 and 60 < ticket.expires - time.time() < 77
 
 
-@pytest.mark.parametrize("first", [{"type": "start"}, CHUNKS[0]])
+@pytest.mark.parametrize("first", [[{"type": "start"}], [CHUNKS[0]], [{"type": "finalize"}]])
 async def test_resume_comes_first(first):
     async with serving(Oracle()) as site:
         ticket = (await ticket_of(site))["ticket"]
-        assert (await site.say(first, resume(ticket))).code == 4500
+        assert (await site.say(*first, resume(ticket))).code == 4500
         assert (await site.say(resume(ticket), {"type": "start"})).code == 4500
+
+
+@pytest.mark.parametrize("ago, sound, code", [(50, 200.0, 1000), (101, 1.0, 4513)])
+async def test_a_session_is_as_old_as_it_is_however_much_sound_came(ago, sound, code):
+    async with serving(Oracle(), session_s=100) as site:
+        ticket = open_ticket((await ticket_of(site))["ticket"], SECRET.encode(), time.time())
+        ticket = replace(ticket, began=time.time() - ago, mark=replace(ticket.mark, time=sound))
+        told = await site.say(resume(seal(ticket, SECRET.encode())), {"type": "keepalive"}, STOP)
+    assert told.code == code
+
+
+async def test_a_session_that_has_not_begun_goes_on_too():
+    async with serving(Oracle()) as site:
+        async with site.open() as socket:
+            await send(socket, {"type": "start"})
+            ticket = (await read(socket, until="ack")).messages[-1]["ticket"]
+        told = await site.say(resume(ticket), *CHUNKS, STOP)
+    assert told.code == 1000 and abs(told.of("final")[0]["at"] - time.time()) < 60
 
 
 async def test_the_old_connection_is_told_and_publishes_nothing_more():
@@ -496,6 +514,37 @@ async def test_who_does_not_come_back_at_all_is_read_to_the_last_word(clock: Clo
         await clock.forward(601)
         after = (await site.client.get(room)).text.split()
     assert 0 < len(before) < len(after) and after == WORDS[: len(after)]
+
+
+@pytest.mark.parametrize("word_times", [True, False])
+async def test_nor_is_a_word_lost_of_who_falls_silent_for_good(clock: Clock, word_times):
+    async with serving(Oracle(word_times), idle_s=60, resume_s=600, stall_s=30) as site:
+        visitor = Vanishing(site, *CHUNKS[:21])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(visitor.visit)
+            await visitor.read.wait()
+            await clock.forward(61)  # the socket is still there, as far as anybody can tell
+            visitor.leave()
+        assert visitor.told.messages[-1]["error"]["code"] == "idle.timeout"
+        room = f"/api/rooms/{visitor.told.messages[0]['session']}/transcript.txt"
+        await clock.forward(601)
+        after = (await site.client.get(room)).text.split()
+    assert len(after) > 15 and after == WORDS[: len(after)]
+
+
+@pytest.mark.parametrize("sent", [16, 22])  # in a pause: a word that is broken stays so
+async def test_nor_when_the_server_ends_before_that(clock: Clock, tmp_path, sent):
+    kept = {"state_dir": tmp_path, "retention_h": 24, "resume_s": 600, "stall_s": 60}
+    async with serving(Oracle(word_times=False), resume_grace_s=10, **kept) as site:
+        async with vanished(site, sent) as visitor:
+            await clock.forward(11)
+    client = visitor.client
+    async with serving(Oracle(word_times=False), **kept) as other:
+        room = f"/api/rooms/{visitor.told.messages[0]['session']}/transcript.txt"
+        found = (await other.client.get(room)).text.split()
+        assert len(found) > 10 and found == WORDS[: len(found)]
+        client.told = await client.end(other)  # it comes back all the same
+        assert client.words == WORDS == await transcript(other, client)
 
 
 async def test_a_stop_of_the_server_does_not_wait_for_who_vanished():

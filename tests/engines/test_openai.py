@@ -129,6 +129,13 @@ def test_a_text_that_is_none_is_never_a_caption(upstream: Upstream, folder: str,
     assert 'a "text"' in str(fault(upstream, folder, {"text": text}))
 
 
+def test_half_of_a_surrogate_pair_is_no_reason_to_end_a_session(upstream: Upstream, folder: str) -> None:
+    words = [{"word": "so", "start": 0.0, "end": 0.3}, {"word": "\ud83d", "start": 0.3, "end": 0.5}]
+    upstream.script({"text": "so \ud83d", "words": words, "language": "\ud83d"})
+    answer = ask(upstream, folder)
+    assert answer.text.encode() == b"so ?" and answer.language is None
+
+
 def test_a_reset_connection_may_be_tried_again(upstream: Upstream, folder: str) -> None:
     assert fault(upstream, folder, "reset").retryable
 
