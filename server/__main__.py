@@ -17,6 +17,8 @@ from .cli import commands
 from .settings import Settings, unknown_variables, variable
 from .workdir import workdir
 
+UNREAD_MS = 45_000  # later than each limit of ours for who does not read: what is left then, the kernel lets go
+
 
 def main() -> None:
     """The server, or a client of one."""
@@ -113,6 +115,11 @@ def bind(host: str, port: int) -> list[socket]:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
         sockets = [each.dup() for each in server.sockets]
         server.close()
+        if sys.platform == "linux":  # connections have it from here; without it one that is closed waits for its reader
+            from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
+
+            for each in sockets:
+                each.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, UNREAD_MS)
         return sockets
 
     try:

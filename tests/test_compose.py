@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
+from time import monotonic
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ from bench.rig import node, prepare, remote
 from bench.speaker import Speaker
 from bench.stream import record
 from bench.words import errors
+from server.rooms.rooms import BEAT_S
 from server.settings import Settings, variable
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +190,22 @@ async def test_a_server_that_drains_is_left_though_it_has_least_to_do(tmp_path):
             await site.until(f"{idle.url}/readyz", 503)
             await site.until(f"{site.url}/readyz", 200)
             assert (await site.client.get(f"{idle.url}/readyz")).status_code == 503
+
+
+async def test_who_leaves_is_gone_behind_the_proxy_too(tmp_path):
+    async with composed(tmp_path) as site, site.open("?room=keynote") as speaker:
+        assert json.loads(await speaker.recv())["type"] == "ready"
+
+        async def viewers() -> float:
+            return sum([await site.figure(server, "sotto_viewers") for server in site.servers])
+
+        async with site.client.stream("GET", f"{site.url}/api/rooms/keynote/events") as events:
+            await anext(events.aiter_lines())
+            assert await viewers() == 1
+        left = monotonic()
+        while await viewers():
+            pass
+        assert monotonic() - left < BEAT_S / 2  # else it is found out when there is something to tell
 
 
 def test_the_proxy_asks_whether_a_server_is_ready_without_its_store():

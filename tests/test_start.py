@@ -5,8 +5,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from api.conftest import environment
 from process import free_port, started, until
+
+from server.__main__ import UNREAD_MS, bind
 
 PATIENCE_S = 20.0  # a busy machine needs a tenth of it
 
@@ -28,3 +31,12 @@ def test_who_comes_while_the_server_starts_is_served(tmp_path: Path) -> None:
             knocking.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert knocking.recv(15) == b"HTTP/1.1 200 OK"
         assert f"running on http://127.0.0.1:{port} " in log.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets go of what nobody reads")
+def test_a_connection_is_not_held_for_ever_for_who_does_not_read() -> None:
+    (listening,) = bind("127.0.0.1", 0)
+    with listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == UNREAD_MS
