@@ -248,17 +248,17 @@ class Line(ABC):
         idle_s = self.idle_s
         try:
             while True:
-                with anyio.fail_after(idle_s):
+                with anyio.move_on_after(min(idle_s, self.deadline - anyio.current_time())) as waiting:
                     message = await self.socket.receive()
+                if anyio.current_time() >= self.deadline:
+                    raise SessionTooLong(f"a session lasts at most {self.service.limits.session_s:g} s")
+                if waiting.cancelled_caught:
+                    if self.resumes:
+                        await self.inbox.put(Command.LEAVE)  # it may be gone without a sign: its words are kept back
+                    raise IdleTimeout(f"nothing came for {idle_s:g} s")
                 if message["type"] == "websocket.disconnect":
                     return await self.vanish()
-                if anyio.current_time() > self.deadline:
-                    raise SessionTooLong(f"a session lasts at most {self.service.limits.session_s:g} s")
                 await self._take(message.get("bytes"), message.get("text"))
-        except TimeoutError:
-            if self.resumes:
-                await self.inbox.put(Command.LEAVE)  # it may be gone without a sign, and what it said is not lost
-            self.inbox.fail(IdleTimeout(f"nothing came for {idle_s:g} s"))
         except SottoError as fault:
             self.inbox.fail(fault)
         await self._drain()
@@ -428,8 +428,8 @@ class Line(ABC):
             courier.put(told)
 
     def _tell_of_store(self, away: bool) -> None:
-        told = Warning("room.degraded", STORE_AWAY) if away else Warning("room.degraded", STORE_BACK, 0.0)
-        self._published.put(told, key="room.degraded")
+        """At once: what is on its way to the room may be waiting for just that store."""
+        self.publish(Warning("room.degraded", STORE_AWAY) if away else Warning("room.degraded", STORE_BACK, 0.0))
 
     def seal(self, ticket: Ticket) -> str:
         """Good from now on for as long as one may come back."""

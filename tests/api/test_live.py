@@ -256,6 +256,12 @@ async def test_a_session_has_an_end(clock: Clock):
     assert (told.code, told.reason) == (4513, "session.too_long")
 
 
+async def test_a_session_ends_in_silence_too(clock: Clock):
+    async with serving(session_s=100, idle_s=600) as site, site.open() as socket:
+        await clock.forward(101)
+        assert (await read(socket)).code == 4513
+
+
 async def test_when_all_sessions_are_taken_one_is_told_to_come_back():
     async with serving(max_sessions=1) as site:
         async with site.open() as first:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -12,9 +12,10 @@ from figures import figures
 from httpx_ws import AsyncWebSocketSession, aconnect_ws
 
 from server.api import rooms as viewers
+from server.errors import StoreAway
 from server.rooms import rooms as hub
 
-from .conftest import STOP, Site, Told, chunks, read, send, serving
+from .conftest import STOP, Clock, Site, Told, chunks, read, send, serving
 from .test_resume import EAGER, Client, Oracle
 
 pytestmark = pytest.mark.anyio
@@ -443,6 +444,25 @@ async def test_while_the_file_is_locked_captions_go_on_and_are_kept_afterwards(t
     assert offsets == [*range(1, len(offsets) + 1)] == [final["offset"] for final in of(seen, "final")]
     assert [final["text"] for final in page["finals"]] == [final["text"] for final in of(said, "final")]
     assert any(room["degraded"] for room in of(seen, "room"))
+
+
+async def test_it_is_told_while_a_final_still_waits_for_that_store(clock: Clock, tmp_path, monkeypatch):
+    async with serving(Oracle(), **EAGER, retention_h=24, state_dir=tmp_path) as site, site.open() as speaker:
+        rooms = site.service.rooms
+        monkeypatch.setattr(rooms.store, "append", never)
+        for chunk in CHUNKS:
+            await send(speaker, chunk)
+        await send(speaker, {"type": "finalize"})
+        await read(speaker, until="partial")
+        await anyio.wait_all_tasks_blocked()
+        rooms._leave(StoreAway("found out by somebody else"))
+        assert (await read(speaker, until="warning")).messages[-1]["code"] == "room.degraded"
+        await clock.forward(hub.CALL_S + 1)
+
+
+async def never(_: Any) -> NoReturn:
+    await anyio.sleep_forever()
+    raise AssertionError
 
 
 async def test_the_figures_tell_what_waits_and_what_is_lost_while_the_store_is_away(monkeypatch, tmp_path):
