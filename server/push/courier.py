@@ -77,6 +77,7 @@ class Courier:
         self._waiting: deque[Told] = deque()
         self._some = anyio.Event()
         self._over = False
+        self._begun = False
         self._failing = False  # and the log says so
 
     def put(self, told: Told) -> None:
@@ -94,15 +95,20 @@ class Courier:
 
     async def run(self) -> None:
         """Until `close` was called and every final was taken or given up."""
-        begun = False
         while told := await self._next():
             taken = False
-            with anyio.move_on_after(GIVE_UP_S):
-                begun = begun or await self._persist(self._begin)
-                post = self._destination.post(told)
-                taken = await self._persist(partial(self._tell, post))
+            try:
+                with anyio.move_on_after(GIVE_UP_S):
+                    taken = await self._carry(told)
+            except Exception as error:  # whatever it is: all sessions' couriers share one task group
+                log.error("%s cannot be told a caption: %s", self._destination.name, type(error).__name__)
             if not taken:
                 self._drop()
+
+    async def _carry(self, told: Told) -> bool:
+        self._begun = self._begun or await self._persist(self._begin)
+        post = self._destination.post(told)
+        return await self._persist(partial(self._tell, post))
 
     async def _next(self) -> Told | None:
         while not self._waiting:

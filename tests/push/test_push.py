@@ -2,6 +2,7 @@
 
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import httpx2
@@ -113,6 +114,21 @@ async def test_the_log_tells_that_a_destination_refuses_and_never_its_address(de
     await tell(make(f"{there.url}?signature=verysecret"), said(1))
     assert len([record for record in caplog.records if "takes no captions now" in record.getMessage()]) == 1
     assert "verysecret" not in caplog.text
+
+
+async def test_a_caption_that_cannot_be_told_is_dropped_and_the_next_is_told():
+    dropped = []
+    with stub.serving(counts=False) as stream:
+        await tell(YouTube(stream.url), replace(said(1), at=1e20), said(2), dropped=dropped)  # no year of a calendar
+    assert len(stream.taken) == len(dropped) == 1
+
+
+@pytest.mark.parametrize("make", DESTINATIONS.values(), ids=DESTINATIONS)
+async def test_an_address_that_is_none_ends_nothing_and_is_not_in_the_log(make, caplog):
+    dropped = []
+    await tell(make("http://xn--...zoom.us/verysecret"), said(1), said(2), dropped=dropped)
+    assert len(dropped) == 2 and "IDNAError" in caplog.text
+    assert "verysecret" not in caplog.text and "xn--" not in caplog.text
 
 
 async def test_a_session_names_only_hosts_that_are_allowed():
