@@ -14,6 +14,8 @@ HOSTS = ["zoom.us", "youtube.com"]
         "https://zoom.us/closedcaption",
         "http://upload.youtube.com/closedcaption?cid=1",
         "https://WMCC.ZOOM.US:443/closedcaption",
+        "https://xn--mnchen-3ya.zoom.us/closedcaption",
+        "https://zoom.us./closedcaption",
     ],
 )
 def test_hosts_that_are_named_and_those_below_them_may_be_told(url):
@@ -34,6 +36,9 @@ def test_hosts_that_are_named_and_those_below_them_may_be_told(url):
         "https://zoom.us:99999/",
         "https://[zoom.us/",
         "https://zoom.us/\r\nHost: evil.example",
+        "https://xn--...zoom.us/",
+        "https://a<b.zoom.us/",
+        "https://zoom.us:-1/",
         "//zoom.us/",
         "",
         f"https://zoom.us/{'a' * 2000}",
