@@ -64,16 +64,18 @@ def problems(error: ValidationError) -> list[str]:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; then nothing is left behind, and the process ends with 0."""
+    """Serve until SIGINT or SIGTERM. Nothing is left behind; the process ends with 0, after a fault of ours with 1."""
+    failed = False
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until uvicorn listens to it
     with suppress(KeyboardInterrupt), workdir(settings.temp_dir) as folder:
         tempfile.tempdir = str(folder)  # of uploads, too
-        run(settings.model_copy(update={"temp_dir": folder}))
+        failed = not run(settings.model_copy(update={"temp_dir": folder}))
     logging.shutdown()
-    os._exit(0)  # Python would wait for the threads in which engines still work, and they cannot be ended
+    os._exit(failed)  # Python would wait for the threads in which engines still work, and they cannot be ended
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings) -> bool:
+    """Whether it was told to end."""
     sockets = bind(settings.host, settings.port)
     if "whisper" not in (settings.chosen_engine, settings.fallback_engine):  # which may have to be downloaded first
         for each in sockets:
@@ -105,7 +107,9 @@ def run(settings: Settings) -> None:
     )
     gc.freeze()  # what is loaded stays: looking for garbage in it would stop every session for 40 to 90 ms
     gc.enable()
-    Server(config, app).run(sockets)
+    server = Server(config, app)
+    server.run(sockets)
+    return server.should_exit
 
 
 def bind(host: str, port: int) -> list[socket]:

@@ -65,7 +65,10 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
                 Auth([key.get_secret_value() for key in settings.api_keys], signing), metrics, kept, outputs,
             )  # fmt: skip
             watch(service)
-            yield
+            try:
+                yield
+            finally:  # also when what all sessions need has failed: then nobody is let in, and the server ends
+                service.drain()
 
     app = FastAPI(title="Sotto", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)

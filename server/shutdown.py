@@ -44,11 +44,11 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second; True when a signal has come and everybody has finished since."""
-        if not await super().on_tick(counter):
-            return False
+        """Ten times a second; True when a signal has come, or the app has failed, and everybody has finished since."""
         service: Service = self._app.state.service
-        if not service.draining:
+        if not await super().on_tick(counter) and not service.draining:
+            return False
+        if not self._latest:
             service.drain()
             self._latest = anyio.current_time() + service.limits.drain_s + GOODBYE_S
         for _ in range(LOOKS):  # more often than uvicorn: who was sent away waits for the next server

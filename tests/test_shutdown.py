@@ -115,6 +115,17 @@ def test_who_says_nothing_and_who_never_ends_do_not_hold_it_up(run):
         assert upload.recv(65_536).startswith(b"HTTP/1.1 503 ")
 
 
+def test_when_what_it_runs_on_has_failed_it_ends_by_itself_and_says_so(tmp_path):
+    """Rather than to refuse every session from then on."""
+    code = "from server import __main__; from server.rooms import rooms; rooms.SWEEP_S = None; __main__.start()"
+    env = environment(SOTTO_PORT="0", PYTHONPATH=str(ROOT), SOTTO_TEMP_DIR=str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert ended.returncode == 1 and "TypeError" in ended.stderr, ended.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_an_engine_that_never_answers_does_not_hold_it_up(run):
     asked, answer = threading.Event(), threading.Event()
 
