@@ -94,18 +94,26 @@ class Courier:
         self._some.set()
 
     async def run(self) -> None:
-        """Until `close` was called and every final was taken or given up."""
-        while told := await self._next():
-            taken = False
-            try:
-                with anyio.move_on_after(GIVE_UP_S):
-                    taken = await self._carry(told)
-            except Exception as error:  # whatever it is: all sessions' couriers share one task group
-                log.error("%s cannot be told a caption: %s", self._destination.name, type(error).__name__)
+        """Until `close` was called and every final was taken or given up; what a cancellation leaves is dropped."""
+        try:
+            while told := await self._next():
+                await self._carry(told)
+        finally:
+            for _ in self._waiting:
+                self._drop()
+
+    async def _carry(self, told: Told) -> None:
+        taken = False
+        try:
+            with anyio.move_on_after(GIVE_UP_S):
+                taken = await self._try(told)
+        except Exception as error:  # whatever it is: all sessions' couriers share one task group
+            log.error("%s cannot be told a caption: %s", self._destination.name, type(error).__name__)
+        finally:
             if not taken:
                 self._drop()
 
-    async def _carry(self, told: Told) -> bool:
+    async def _try(self, told: Told) -> bool:
         self._begun = self._begun or await self._persist(self._begin)
         post = self._destination.post(told)
         return await self._persist(partial(self._tell, post))

@@ -99,6 +99,13 @@ async def test_a_destination_that_is_away_is_waited_for_and_no_longer_than_a_cap
     assert len(dropped) == 2
 
 
+async def test_what_is_under_way_and_what_waits_when_the_farewell_is_over_is_counted(monkeypatch):
+    monkeypatch.setattr("server.push.outputs.FAREWELL_S", 0.0)
+    dropped = []
+    await tell(YouTube("http://127.0.0.1:9/closedcaption"), *(said(n) for n in range(1, 6)), dropped=dropped)
+    assert len(dropped) == 5
+
+
 async def test_of_too_many_that_wait_the_oldest_give_way():
     dropped = []
     async with httpx2.AsyncClient() as http:
