@@ -396,7 +396,8 @@ class Line(ABC):
     async def _store(self, final: Caption, ticket: Ticket) -> Ticket:
         """The ticket behind this final, which is in the room, or held for it until the store is back."""
         told, next = ticket.offset, replace(ticket, offset=ticket.offset + 1)
-        offset = await self.service.rooms.append(self._final(final, told, next))
+        with anyio.CancelScope(shield=True):  # what is in the room goes to the other places as well; soon done
+            offset = await self.service.rooms.append(self._final(final, told, next))
         if offset is None:
             self._show(replace(final, stable=len(final.text)))
             return next

@@ -2,11 +2,12 @@
 
 import json
 
+import anyio
 import pytest
 from push import stub
 from standardwebhooks import Webhook as Receiver
 
-from .conftest import SECRET, STOP, chunks, read, send, serving
+from .conftest import PATIENCE_S, SECRET, STOP, chunks, read, send, serving
 
 WEBHOOK_SECRET = "whsec_bm8gc2VjcmV0IGF0IGFsbCwgaXQgaXMgYSB0ZXN0"
 
@@ -67,6 +68,33 @@ async def test_the_finals_of_every_session_go_to_the_webhook():
     assert {one["room"] for one in data} == {"keynote"}
     assert [one["offset"] for one in data] == [final["offset"] for final in finals]
     assert SECRET not in json.dumps(data)
+
+
+async def test_a_final_on_its_way_into_the_room_goes_to_the_webhook_although_its_connection_is_lost(monkeypatch):
+    monkeypatch.setattr("server.rooms.rooms.CALL_S", PATIENCE_S)
+    with stub.serving(counts=False) as there:
+        async with serving(webhook_url=there.url, webhook_secret=WEBHOOK_SECRET) as site:
+            store, stored, go = site.service.rooms.store, anyio.Event(), anyio.Event()
+            append = store.append
+
+            async def slowly(final):
+                kept = await append(final)
+                stored.set()
+                await go.wait()
+                return kept
+
+            monkeypatch.setattr(store, "append", slowly)
+            async with site.open() as lost, site.open() as other:
+                await send(lost, {"type": "start"})
+                ticket = (await read(lost, until="ack")).messages[-1]["ticket"]
+                for chunk in chunks():
+                    await send(lost, chunk)
+                await stored.wait()
+                await send(other, {"type": "resume", "ticket": ticket})
+                missed = (await read(other, until="resumed")).of("final")
+                go.set()
+                assert (await read(lost)).code == 4509
+    assert [json.loads(one.body)["data"]["text"] for one in there.taken] == [final["text"] for final in missed] != []
 
 
 async def test_a_place_that_takes_nothing_keeps_nobody_waiting():
