@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import anyio
 import pytest
@@ -447,22 +447,28 @@ async def test_while_the_file_is_locked_captions_go_on_and_are_kept_afterwards(t
 
 
 async def test_it_is_told_while_a_final_still_waits_for_that_store(clock: Clock, tmp_path, monkeypatch):
+    waiting, over = anyio.Event(), anyio.Event()
+
+    async def never(_: Any) -> None:
+        waiting.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            over.set()
+
     async with serving(Oracle(), **EAGER, retention_h=24, state_dir=tmp_path) as site, site.open() as speaker:
         rooms = site.service.rooms
-        monkeypatch.setattr(rooms.store, "append", never)
-        for chunk in CHUNKS:
-            await send(speaker, chunk)
-        await send(speaker, {"type": "finalize"})
-        await read(speaker, until="partial")
-        await anyio.wait_all_tasks_blocked()
-        rooms._leave(StoreAway("found out by somebody else"))
-        assert (await read(speaker, until="warning")).messages[-1]["code"] == "room.degraded"
-        await clock.forward(hub.CALL_S + 1)
-
-
-async def never(_: Any) -> NoReturn:
-    await anyio.sleep_forever()
-    raise AssertionError
+        with monkeypatch.context() as hung:
+            hung.setattr(rooms.store, "append", never)
+            hung.setattr(hub, "CALL_S", 60.0)
+            for chunk in CHUNKS:
+                await send(speaker, chunk)
+            await waiting.wait()
+            rooms._leave(StoreAway("found out by somebody else"))
+            assert (await read(speaker, until="warning")).messages[-1]["code"] == "room.degraded"
+            assert not over.is_set()
+        await clock.forward(61)
+        assert over.is_set()
 
 
 async def test_the_figures_tell_what_waits_and_what_is_lost_while_the_store_is_away(monkeypatch, tmp_path):
