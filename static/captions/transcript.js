@@ -19,8 +19,10 @@
  * @property {number} missing so many finals before it are lost
  *
  * Finals stand first, in their order; what grows is below.
- * `offset`: that of the newest final, 0 before the first of this session. `missing`: finals lost behind it.
- * @typedef {{take: number, session: number, offset: number, missing: number, lines: readonly Line[]}} Transcript
+ * `offset`: that of the newest final, 0 before the first of this session. `missing`: finals lost behind it. `again`:
+ * what grows is of a session that could not go on, and its sound is heard again in the new one.
+ * @typedef {{take: number, session: number, offset: number, missing: number, lines: readonly Line[], again?: boolean}}
+ *   Transcript
  */
 
 /** @type {Transcript} */
@@ -37,13 +39,13 @@ export const EMPTY = Object.freeze({ take: 0, session: 0, offset: 0, missing: 0,
 export function reduce(transcript, message) {
   switch (message.type) {
     case "take":
-      return { ...begun(transcript), take: transcript.take + 1 };
+      return { ...begun(transcript), take: transcript.take + 1, lines: settled(transcript.lines) };
     case "anew":
-      return begun(transcript);
+      return { ...begun(transcript), again: true };
     case "partial":
-      return place(transcript, message);
+      return place(heard(transcript), message);
     case "final":
-      return settle(transcript, message);
+      return settle(heard(transcript), message);
     case "gap":
       return { ...transcript, offset: message.last, missing: transcript.missing + message.last - message.first + 1 };
     case "done": // all is final; what still grows was cut otherwise before the line broke
@@ -99,7 +101,13 @@ export function parts(line) {
 
 /** @param {Transcript} transcript @returns {Transcript} */
 function begun({ take, session, lines }) {
-  return { take, session: session + 1, offset: 0, missing: 0, lines: settled(lines) };
+  return { take, session: session + 1, offset: 0, missing: 0, lines };
+}
+
+/** A new session's first caption: what grew in the former one is in its sound. @param {Transcript} transcript */
+function heard(transcript) {
+  if (!transcript.again) return transcript;
+  return { ...transcript, again: false, lines: transcript.lines.filter((line) => line.final) };
 }
 
 /**
@@ -164,7 +172,7 @@ function whole(transcript, finals) {
   return { ...transcript, lines: [...kept, ...lines] };
 }
 
-/** What a broken session left growing stays as it is. @param {readonly Line[]} lines */
+/** What a take left growing stays as it is. @param {readonly Line[]} lines */
 function settled(lines) {
   return lines.map((line) => (line.final ? line : { ...line, final: true }));
 }

@@ -174,9 +174,11 @@ for (const code of ["resume.expired", "request.invalid"]) {
     world.socket.tell(error(code));
     await comeBack(world, code === "resume.expired" ? 4031 : 4500);
     world.recorder.hear("def");
-    world.socket.tell(READY, { type: "ack", ...ack(0, "n0") }, final(1, "Two."));
+    world.socket.tell(READY, { type: "ack", ...ack(0, "n0") });
+    assert.equal(said(), "One.\ntw");
+    world.socket.tell(final(1, "Two."));
     assert.equal(await world.socket.story(), "«HHHcdef»");
-    assert.equal(said(), "One.\ntw\nTwo.");
+    assert.equal(said(), "One.\nTwo.");
     assert.deepEqual(notices, ["live.anew"]);
     await comeBack(world);
     assert.deepEqual(world.socket.said, [{ type: "resume", ticket: "n0" }]);

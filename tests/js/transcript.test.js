@@ -26,8 +26,22 @@ test("a growing line that the resumed session cut otherwise does not stay", () =
   assert.equal(text(final(1, "One."), partial(2, "two"), { type: "done" }), "One.\n");
 });
 
-test("a new session begins to count again and keeps what was there", () => {
-  assert.equal(text(final(1, "One."), partial(2, "two"), { type: "anew" }, final(1, "Two.")), "One.\ntwo\nTwo.\n");
+test("a new session begins to count again, behind what was final", () => {
+  assert.equal(text(final(1, "One."), { type: "anew" }, final(1, "Two.")), "One.\nTwo.\n");
+});
+
+test("what was growing is said again in the new session, and stays until it is", () => {
+  const before = [final(1, "One."), partial(2, "two"), partial(3, "thr"), { type: "anew" }];
+  assert.equal(text(...before), "One.\ntwo\nthr\n");
+  for (const next of [partial, final]) assert.equal(text(...before, next(1, "Two")), "One.\nTwo\n");
+  assert.equal(text(...before, partial(1, "two"), partial(2, "three")), "One.\ntwo\nthree\n");
+  assert.equal(text(...before, { type: "done" }), "One.\n");
+});
+
+test("what was growing and is not said again before the take ends is there once", () => {
+  const before = [final(1, "One."), partial(2, "two"), { type: "anew" }];
+  assert.equal(text(...before, { type: "whole", finals: [] }), "One.\ntwo\n");
+  assert.equal(text(...before, { type: "take" }, partial(1, "again")), "One.\ntwo\n\nagain\n");
 });
 
 test("the text of the whole recording replaces its take in all its sessions", () => {
