@@ -221,11 +221,13 @@ export class CaptionClient extends EventTarget {
     this.#upload?.abort();
   }
 
-  /** Leaves the page: no more events matter. */
+  /** Leaves without a word: nothing is recorded or sent any more, until somebody starts again. */
   abandon() {
+    this.stop();
+    this.#recorder?.release(); // a page that goes away may not see its recorder stop
     this.#connection?.abandon();
-    this.#recorder?.release();
     this.#upload?.abort();
+    if (OPEN.has(this.state) || ENDING.has(this.state)) this.#enter("idle");
   }
 
   // -- the microphone ------------------------------------------------------------------------------------------
@@ -259,9 +261,13 @@ export class CaptionClient extends EventTarget {
   #record(stream) {
     const recorder = new Recorder(stream, this.world);
     this.#recording.begin(recorder);
-    recorder.addEventListener("chunk", (event) => this.#heard(/** @type {CustomEvent} */ (event).detail));
-    recorder.addEventListener("pause", () => this.#connection?.finalize());
-    recorder.addEventListener("stop", () => void this.#recorded(recorder));
+    // One that ends late must not speak into the next take.
+    const mine = (/** @type {(event: any) => void} */ act) => (/** @type {any} */ event) => {
+      if (this.#recorder === recorder) act(event);
+    };
+    recorder.addEventListener("chunk", mine(({ detail }) => this.#heard(detail)));
+    recorder.addEventListener("pause", mine(() => this.#connection?.finalize()));
+    recorder.addEventListener("stop", mine(() => void this.#recorded(recorder)));
     recorder.start();
     if (this.#paused) recorder.pause();
     this.#recorded_s = this.recorded_s;
@@ -283,7 +289,7 @@ export class CaptionClient extends EventTarget {
   async #recorded(recorder) {
     if (!OPEN.has(this.state)) return;
     if (!this.#stopped && (await this.#goOnWithAnother(recorder))) return;
-    if (!OPEN.has(this.state)) return;
+    if (this.#recorder !== recorder || !OPEN.has(this.state)) return;
     if (!this.#stopped) this.#tell("notice", { code: this.#ours ? "microphone.gone" : "source.gone" });
     if (this.#recording.bytes === 0) {
       this.#connection?.abandon();
@@ -306,7 +312,7 @@ export class CaptionClient extends EventTarget {
     let stream = chosen;
     try {
       stream ??= await openSource(this.world);
-      if (this.#stopped || !OPEN.has(this.state)) throw new SourceError("microphone.gone");
+      if (this.#stopped || this.#recorder !== former) throw new SourceError("microphone.gone");
       if (this.#live) this.#connection?.recording();
       this.#record(stream);
     } catch {

@@ -478,6 +478,57 @@ test("whoever stops before the microphone is there is not listened to", async ()
   assert.deepEqual([world.recorders.length, world.sockets.length], [0, 0]);
 });
 
+test("whoever is left for good listens no more, and opens no other microphone", async () => {
+  const { world, client, notices } = await speaking();
+  world.recorder.hear("HHHabc");
+  client.abandon();
+  await world.pass(60);
+  assert.deepEqual([client.state, world.recorder.state, notices], ["idle", "inactive", []]);
+  assert.deepEqual([world.microphones, world.recorders.length, world.sockets.length], [8, 1, 1]);
+  assert.equal(world.recorder.stream.track.readyState, "ended");
+});
+
+test("whoever is left while the microphone is asked for does not listen either", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  const starting = client.start();
+  client.abandon();
+  await starting;
+  assert.deepEqual([client.state, world.recorders.length, world.sockets.length], ["idle", 0, 0]);
+});
+
+test("whoever was left can start again at once, and hears nothing of before", async () => {
+  const { world, client, said } = await speaking();
+  const [former] = world.recorders;
+  former.pending = "HHHabc";
+  client.abandon();
+  await client.start(await world.mediaDevices.getUserMedia());
+  world.recorder.hear("KKKdef");
+  await settled();
+  world.socket.open();
+  world.socket.tell(READY, final(1, "Again."));
+  assert.equal(await world.socket.story(), "«KKKdef»");
+  assert.deepEqual([client.state, former.state, world.recorder.state], ["listening", "inactive", "recording"]);
+  assert.equal(said(), "Again.");
+});
+
+test("a microphone that comes in the place of another one after somebody left is given back", async () => {
+  const { world, client } = await speaking();
+  const late = await world.mediaDevices.getUserMedia();
+  const other = await world.mediaDevices.getUserMedia();
+  let give;
+  world.mediaDevices.getUserMedia = () => new Promise((resolve) => (give = resolve));
+  world.recorder.hear("HHHabc");
+  world.recorder.unplug();
+  await settled();
+  client.abandon();
+  await client.start(other);
+  give(late);
+  await settled();
+  assert.deepEqual([late.track.readyState, other.track.readyState, world.recorders.length], ["ended", "live", 2]);
+  assert.equal(client.state, "connecting");
+});
+
 test("after the end one can start again, behind what is there", async () => {
   const { world, client, said } = await speaking();
   world.recorder.hear("HHHabc");

@@ -223,8 +223,10 @@ class FakeTrack extends EventTarget {
     this.kind = kind;
   }
 
+  /** Whoever stops it is told nothing; recorders notice. */
   stop() {
     this.readyState = "ended";
+    this.dispatchEvent(new Event("over"));
   }
 }
 
@@ -238,6 +240,7 @@ class FakeRecorder extends EventTarget {
   constructor(stream) {
     super();
     this.stream = stream;
+    for (const track of stream.getTracks()) track.addEventListener("over", () => this.stop());
   }
 
   start() {
@@ -250,11 +253,16 @@ class FakeRecorder extends EventTarget {
 
   requestData() {
     if (this.pending) this.hear(this.pending);
+    this.pending = "";
   }
 
   stop() {
+    if (this.state === "inactive") return;
     this.state = "inactive";
-    queueMicrotask(() => this.dispatchEvent(new Event("stop")));
+    setImmediate(() => {
+      this.requestData();
+      this.dispatchEvent(new Event("stop"));
+    });
   }
 
   resume() {
