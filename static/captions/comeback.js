@@ -8,7 +8,7 @@ const SOON = 15; // tries
 const GROWTH = 1.25;
 const LONGEST_S = 7;
 const JITTER = 0.2; // of the pause, either way: clients that were cut off together do not come back together
-const GIVE_UP_MS = 10 * 60_000; // as long as the server's tickets and our ring last
+const GIVE_UP_MS = 10 * 60_000; // as long as the server's tickets last
 const STEADY_MS = 2_000; // a line that held so long was a good one; a shorter one was part of the same trouble
 
 /** Of the registered codes (RFC 6455, 7.4): going away, broken, internal error, restart, try again later. */

@@ -42,7 +42,7 @@ export class Connection extends EventTarget {
   #phase = "down";
   /** @type {WebSocket | null} */
   #socket = null;
-  #ring;
+  #ring = new Ring();
   #comeback;
   /** The newest one; "" while the server gave none. */
   #ticket = "";
@@ -79,7 +79,6 @@ export class Connection extends EventTarget {
     this.url = url;
     this.token = token;
     this.world = world;
-    this.#ring = new Ring(world.now);
     this.#comeback = new Comeback(() => this.#open(), world);
     this.#open();
   }

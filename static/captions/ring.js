@@ -1,8 +1,7 @@
 // @ts-check
 /** What was recorded and is not acknowledged yet, by byte position: what a resumed session needs again. */
 
-const LONGEST_MS = 10 * 60_000; // docs/protocol.md, resume: at least ten minutes or 4 MB
-const MOST_BYTES = 4 * 1024 * 1024;
+const MOST_BYTES = 4 * 1024 * 1024; // a quarter of an hour at 32 kbit/s, more than anybody knocks for
 const HEAD_BYTES = 16 * 1024; // holds every recorder's header (0.2 to 2 kB), whose length the first ack tells
 
 /**
@@ -16,7 +15,7 @@ const HEAD_BYTES = 16 * 1024; // holds every recorder's header (0.2 to 2 kB), wh
 export const BEGINNING = Object.freeze({ recording: 0, bytes: 0, header: 0 });
 
 export class Ring {
-  /** @type {{recording: number, start: number, data: Blob, time: number}[]} */
+  /** @type {{recording: number, start: number, data: Blob}[]} */
   #chunks = [];
   /** @type {Map<number, Blob>} the first bytes of each recording */
   #heads = new Map();
@@ -31,11 +30,6 @@ export class Ring {
   /** Unacknowledged bytes that are held. */
   bytes = 0;
 
-  /** @param {() => number} now milliseconds */
-  constructor(now) {
-    this.now = now;
-  }
-
   /** A new recorder begins: its header follows. */
   next() {
     this.recording += 1;
@@ -48,10 +42,10 @@ export class Ring {
     if (head.size < HEAD_BYTES) {
       this.#heads.set(this.recording, new Blob([head, data.slice(0, HEAD_BYTES - head.size)]));
     }
-    this.#chunks.push({ recording: this.recording, start: this.#position, data, time: this.now() });
+    this.#chunks.push({ recording: this.recording, start: this.#position, data });
     this.#position += data.size;
     this.bytes += data.size;
-    while (this.bytes > MOST_BYTES || this.now() - this.#chunks[0].time > LONGEST_MS) this.#drop();
+    while (this.bytes > MOST_BYTES) this.#drop();
   }
 
   /** Nothing before this place is needed any more, except the header. @param {Place} place */
@@ -88,7 +82,7 @@ export class Ring {
    * @returns {Ring | null} null when some of it is not here any more
    */
   anew() {
-    const ring = new Ring(this.now);
+    const ring = new Ring();
     const pieces = this.from(this.#acknowledged);
     if (!pieces) return null;
     for (const { recording, data } of pieces) {

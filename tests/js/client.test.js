@@ -200,6 +200,30 @@ test("when too much is missing for a session, the whole recording is sent at sto
   assert.equal(said(), "the whole text");
 });
 
+test("a pause may last longer than any break: what was said before it is still there", async () => {
+  const { world, client, notices } = await speaking();
+  world.recorder.hear("HHHabc");
+  client.pause();
+  for (let i = 0; i < 100; i++) {
+    await world.pass(10);
+    world.socket.tell({ type: "ack", ...ack(4, "t1") });
+  }
+  client.resume();
+  world.recorder.hear("def");
+  await comeBack(world);
+  world.socket.tell(resumed(ack(4)));
+  assert.equal(await world.socket.story(), "resume «HHHbcdef»");
+  assert.deepEqual([client.state, notices], ["listening", []]);
+});
+
+test("a piece that is too long to be kept is sent, and so is what follows", async () => {
+  const { world, client } = await speaking();
+  world.recorder.hear("x".repeat(2 ** 22 + 1));
+  world.recorder.hear("def");
+  assert.deepEqual(world.socket.said.map(({ size }) => size), [2 ** 22 + 1, 3]);
+  assert.equal(client.state, "listening");
+});
+
 test("a line that stays down for ten minutes is given up, and the recording goes on", async () => {
   const { world, client } = await speaking();
   for (let i = 0; i < 700 && client.state !== "recording"; i++) {
