@@ -79,14 +79,14 @@ export class CaptionClient extends EventTarget {
   #next = null;
 
   /**
-   * @param {string} server address of the server, https://…/
+   * @param {string} server address of the server, https://…/; throws TypeError where it is none
    * @param {{language?: string, token?: string, room?: string, world?: import("./world.js").World}} [options]
    *   `language`: ISO 639-1, "" to let the engine find out; `token`: where the server wants one, of its /api/tokens;
    *   `room`: where others can follow, "" for one that the server names (`ready` tells it)
    */
   constructor(server, { language = "", token = "", room = "", world = browser() } = {}) {
     super();
-    this.server = server;
+    this.server = new URL(".", server).href; // not later, when somebody speaks
     this.language = language;
     this.token = token;
     this.room = room;

@@ -55,14 +55,14 @@ export class CaptionViewer extends EventTarget {
   #patience = null;
 
   /**
-   * @param {string} server address of the server, https://…/
+   * @param {string} server address of the server, https://…/; throws TypeError where it is none
    * @param {string} room
    * @param {{past?: boolean, world?: import("./world.js").World}} [options]
    *   `past`: whether what was said before is wanted too
    */
   constructor(server, room, { past = true, world = browser() } = {}) {
     super();
-    this.server = server;
+    this.server = new URL(".", server).href;
     this.room = room;
     this.world = world;
     this.#past = past;

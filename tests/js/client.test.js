@@ -492,6 +492,14 @@ test("a recorder that a phone put to sleep goes on when the tab is seen again", 
   assert.equal(world.recorders.length, 2);
 });
 
+test("an address that is none is told to who writes it, not to who speaks", () => {
+  const world = new FakeWorld();
+  for (const address of ["captions.example", "captions.example:8000", "/", "", undefined]) {
+    assert.throws(() => new CaptionClient(address, { world }), TypeError, address);
+  }
+  assert.equal(new CaptionClient("http://a.example/b/?room=c", { world }).server, "http://a.example/b/");
+});
+
 test("whoever stops before the microphone is there is not listened to", async () => {
   const world = new FakeWorld();
   const client = new CaptionClient("https://captions.example/", { world });

@@ -193,6 +193,12 @@ test("captions may be missing, and then not any more", () => {
   assert.deepEqual(told, [false, true, false]);
 });
 
+test("an address that is none is told to who writes it", () => {
+  for (const address of ["captions.example", "captions.example:8000", "/"]) {
+    assert.throws(() => new CaptionViewer(address, "keynote", { world: new FakeWorld() }), TypeError, address);
+  }
+});
+
 test("after leave nothing is told and nobody comes back", async () => {
   const { world, viewer, states, text } = following();
   world.socket.tell(room());
