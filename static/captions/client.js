@@ -127,6 +127,7 @@ export class CaptionClient extends EventTarget {
   /** Nothing more will be said; the last words follow, then the state is `done`. */
   stop() {
     this.#stopped = true;
+    this.#choose(null);
     this.#recorder?.stop();
   }
 
@@ -151,12 +152,12 @@ export class CaptionClient extends EventTarget {
   async use(source) {
     try {
       const stream = await this.#open(source);
-      if (!OPEN.has(this.state)) {
+      if (this.#stopped || !OPEN.has(this.state)) {
         release(stream);
         return false;
       }
       this.#ours = isMicrophone(source);
-      this.#next = stream;
+      this.#choose(stream);
       this.#recorder?.stop();
       return true;
     } catch (error) {
@@ -305,22 +306,29 @@ export class CaptionClient extends EventTarget {
    * @param {Recorder} former
    */
   async #goOnWithAnother(former) {
-    const chosen = this.#next;
-    this.#next = null;
     // One that recorded nothing was no better than the one before it: the next would be none either.
-    if (!chosen && (!this.#ours || former.bytes === 0)) return false;
-    let stream = chosen;
+    if (!this.#next && (!this.#ours || former.bytes === 0)) return false;
+    const found = this.#next ? null : await openSource(this.world).catch(() => null);
+    const over = this.#stopped || this.#recorder !== former;
+    const stream = over ? null : (this.#next ?? found); // somebody may have chosen meanwhile
+    if (stream !== found) release(found);
+    if (!stream) return false;
+    this.#next = null;
     try {
-      stream ??= await openSource(this.world);
-      if (this.#stopped || this.#recorder !== former) throw new SourceError("microphone.gone");
       if (this.#live) this.#connection?.recording();
       this.#record(stream);
     } catch {
       release(stream);
       return false;
     }
-    if (!chosen) this.#tell("notice", { code: "microphone.changed" });
+    if (stream === found) this.#tell("notice", { code: "microphone.changed" });
     return true;
+  }
+
+  /** The one to go on with; never two are open. @param {MediaStream | null} stream */
+  #choose(stream) {
+    release(this.#next);
+    this.#next = stream;
   }
 
   // -- the line ------------------------------------------------------------------------------------------------

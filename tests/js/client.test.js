@@ -453,6 +453,49 @@ test("a microphone that is changed while the line is down counts when it is back
   assert.equal(await world.socket.story(), "resume «HHHabc» recording «KKKdef»");
 });
 
+/** So many sounds to choose from. */
+const sounds = (world, count) => Promise.all(Array.from({ length: count }, () => world.mediaDevices.getUserMedia()));
+const live = (...sounds) => sounds.map(({ track }) => track.readyState === "live");
+
+test("of two that are chosen in a hurry the last one goes on, and the other is given back", async () => {
+  const { world, client } = await speaking();
+  const [one, two] = await sounds(world, 2);
+  await Promise.all([client.use(one), client.use(two)]);
+  await settled();
+  assert.deepEqual([world.recorders.length, live(one, two)], [2, [false, true]]);
+  assert.equal(world.recorder.stream, two);
+});
+
+test("one that is chosen is given back when somebody stops before it goes on, or leaves", async () => {
+  for (const end of ["stop", "abandon"]) {
+    const { world, client } = await speaking();
+    const [before, after] = await sounds(world, 2);
+    world.recorder.hear("HHHabc");
+    await client.use(before);
+    client[end]();
+    assert.equal(await client.use(after), false);
+    await settled();
+    assert.deepEqual([world.recorders.length, live(before, after)], [1, [false, false]]);
+  }
+});
+
+test("one that is chosen while the browser looks for the next one goes on in its place", async () => {
+  for (const found of [true, false]) {
+    const { world, client, notices } = await speaking();
+    const [late, chosen] = await sounds(world, 2);
+    let answer;
+    world.mediaDevices.getUserMedia = () => new Promise((...answers) => (answer = answers[found ? 0 : 1]));
+    world.recorder.hear("HHHabc");
+    world.recorder.unplug();
+    await settled();
+    await client.use(chosen);
+    answer(late);
+    await settled();
+    assert.deepEqual([world.recorder.stream === chosen, live(late, chosen)], [true, [!found, true]]);
+    assert.deepEqual([client.state, world.recorders.length, notices], ["listening", 2, []]);
+  }
+});
+
 test("without another microphone the session ends with what was said", async () => {
   const { world, client, notices } = await speaking();
   world.microphones = 0;
