@@ -32,6 +32,8 @@ export class Comeback {
   #since = null;
   /** @type {number | null} when the line came back */
   #upSince = null;
+  /** Before this the server wants no knock. */
+  #notBefore = 0;
   /** @type {any} */
   #timer = null;
 
@@ -44,16 +46,17 @@ export class Comeback {
     this.knock = knock;
     this.world = world;
     this.patience_ms = patience_ms;
-    world.events.addEventListener("online", this.#hurry);
+    world.events.addEventListener("online", this.#online);
     world.events.addEventListener("visibilitychange", this.#seen);
   }
 
   /**
    * The line broke, or did not come back: knocks after the next pause.
-   * @param {number} atLeast_s what the server asked for
+   * @param {number} asked_s what the server asks for, at least
+   * @param {number} wished_s what we would wait at least, unless there is reason to hurry
    * @returns {boolean} false when it was tried for long enough
    */
-  again(atLeast_s = 0) {
+  again(asked_s = 0, wished_s = 0) {
     const now = this.world.now();
     if (this.#upSince !== null && now - this.#upSince >= STEADY_MS) {
       this.#attempt = 0;
@@ -62,36 +65,47 @@ export class Comeback {
     this.#upSince = null;
     this.#since ??= now;
     if (now - this.#since >= this.patience_ms) return false;
-    const pause_s = Math.max(pause(this.#attempt++, this.world.random()), atLeast_s);
+    const pause_s = Math.max(pause(this.#attempt++, this.world.random()), asked_s, wished_s);
+    this.#notBefore = now + asked_s * 1000;
     this.#wait(pause_s * 1000);
     return true;
   }
 
   /** The line is up again. */
   up() {
+    this.#stay();
     this.#upSince = this.world.now();
   }
 
+  /** Nobody knocks any more, whatever happens. */
   end() {
-    this.world.clearTimeout(this.#timer);
-    this.#timer = null;
-    this.world.events.removeEventListener("online", this.#hurry);
+    this.#stay();
+    this.world.events.removeEventListener("online", this.#online);
     this.world.events.removeEventListener("visibilitychange", this.#seen);
   }
 
-  /** The network is back: no need to wait longer. */
-  #hurry = () => {
-    if (this.#timer !== null) this.#wait(0);
+  /** The network is back: no need to wait longer, nor for an answer to a knock that nobody may have heard. */
+  #online = () => {
+    if (this.#since !== null && this.#upSince === null) this.#hurry();
   };
 
   /** A hidden tab's timers are slow, a phone's stand still. */
   #seen = () => {
-    if (this.world.visible()) this.#hurry();
+    if (this.#timer !== null && this.world.visible()) this.#hurry();
   };
+
+  #hurry() {
+    this.#wait(Math.max(0, this.#notBefore - this.world.now()));
+  }
+
+  #stay() {
+    this.world.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
 
   /** @param {number} ms */
   #wait(ms) {
-    this.world.clearTimeout(this.#timer);
+    this.#stay();
     this.#timer = this.world.setTimeout(() => {
       this.#timer = null;
       this.knock();

@@ -122,6 +122,7 @@ export class Connection extends EventTarget {
   // -- the line ------------------------------------------------------------------------------------------------
 
   #open() {
+    this.#hangUp();
     this.#phase = "opening";
     this.#fault = { ...NO_FAULT };
     this.#wait(OPEN_MS, () => this.#broke(1006));

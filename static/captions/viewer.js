@@ -137,6 +137,7 @@ export class CaptionViewer extends EventTarget {
     if (over && this.#heard && !this.#live) this.#rest("ended");
     else if (LATER[code]) this.#rest(LATER[code]);
     else if (NEVER.has(code)) {
+      this.#comeback.end();
       this.#enter("trouble");
       this.#tell("error", { code, message });
     } else {
@@ -150,7 +151,7 @@ export class CaptionViewer extends EventTarget {
     if (state !== "ended") this.#past = true; // all of it will be new
     this.#enter(state);
     const pause_s = this.world.visible() ? SEEN_S : UNSEEN_S;
-    this.#comeback.again(pause_s * (1 + SPREAD * this.world.random()));
+    this.#comeback.again(0, pause_s * (1 + SPREAD * this.world.random()));
   }
 
   /** @param {number} ms until the next message */

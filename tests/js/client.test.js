@@ -151,6 +151,22 @@ test("the line is not up before the server said where to go on", async () => {
   assert.equal(client.state, "listening");
 });
 
+test("an attempt that hangs since before the network was back is made anew at once", async () => {
+  const { world, client } = await speaking();
+  world.recorder.hear("HHHabc");
+  world.socket.break();
+  await world.pass(3);
+  assert.equal(world.sockets.length, 2);
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(0);
+  assert.deepEqual(world.sockets.map(({ readyState }) => readyState), [3, 3, 0]);
+  world.socket.open();
+  world.socket.tell(resumed(ack(0)));
+  await world.pass(9);
+  assert.equal(await world.socket.story(), "resume «HHHabc»");
+  assert.deepEqual([client.state, world.sockets.length], ["listening", 3]);
+});
+
 test("a server that never answers the resume is asked again, and what it says later is not heard", async () => {
   const { world, said } = await speaking();
   await comeBack(world);

@@ -30,23 +30,35 @@ test("when the network is back nobody waits, whether or not the page is seen", a
   world.isVisible = false;
   for (let i = 0; i < 5; i++) comeback.again();
   world.events.dispatchEvent(new Event("online"));
-  await world.pass(0);
-  assert.deepEqual(knocks, [0]);
-  world.events.dispatchEvent(new Event("online"));
   await world.pass(10);
   assert.deepEqual(knocks, [0]);
 });
 
+test("when the network is back nobody waits for an answer over the former one", async () => {
+  const { world, knocks, comeback } = knocking();
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(1);
+  comeback.again();
+  await world.pass(1);
+  for (const event of ["visibilitychange", "online"]) world.events.dispatchEvent(new Event(event));
+  await world.pass(1);
+  world.events.dispatchEvent(new Event("online"));
+  comeback.up(); // it was heard after all
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(10);
+  assert.deepEqual(knocks, [1, 2]);
+});
+
 test("whoever comes back to the page does not wait; whoever leaves it changes nothing", async () => {
   const { world, knocks, comeback } = knocking();
-  comeback.again(5);
+  comeback.again(0, 5);
   world.isVisible = false;
   world.events.dispatchEvent(new Event("visibilitychange"));
   await world.pass(1);
   assert.deepEqual(knocks, []);
   world.isVisible = true;
   world.events.dispatchEvent(new Event("visibilitychange"));
-  await world.pass(0);
+  await world.pass(10);
   assert.deepEqual(knocks, [1]);
 });
 
@@ -65,9 +77,14 @@ test("a line that held begins from no pause; one that did not goes on with its p
   assert.deepEqual(knocks, [0, 1.2, 7]);
 });
 
-test("the server may ask for a longer pause", async () => {
+test("the server may ask for a longer pause, which nothing shortens", async () => {
   const { world, knocks, comeback } = knocking();
   comeback.again(5);
+  for (let i = 0; i < 9; i++) {
+    for (const event of ["visibilitychange", "online"]) world.events.dispatchEvent(new Event(event));
+    await world.pass(0.5);
+  }
+  assert.deepEqual(knocks, []);
   await world.pass(9);
   assert.deepEqual(knocks, [5]);
 });

@@ -99,6 +99,17 @@ test("a room that is over is looked at again and again, and says so all the time
   assert.deepEqual(states, ["live", "silent", "ended", "live"]);
 });
 
+test("whoever sees the page again waits as long as the server asked for", async () => {
+  const { world, viewer } = following();
+  world.socket.tell(error("server.overloaded", { retry_after_s: 5 }));
+  world.socket.break(1013);
+  for (const event of ["visibilitychange", "online"]) world.events.dispatchEvent(new Event(event));
+  await world.pass(4.9);
+  assert.deepEqual([viewer.state, world.sockets.length], ["offline", 1]);
+  await world.pass(0.1);
+  assert.equal(world.sockets.length, 2);
+});
+
 test("two who speak at once grow each in a place of their own, and are final in the room's order", () => {
   const { world, text } = following();
   const of = (session, message) => ({ ...message, session });
@@ -158,10 +169,15 @@ test("what the server refuses for good is told once and not tried again", async 
   const { world, viewer } = following();
   const told = [];
   viewer.addEventListener("error", ({ detail }) => told.push(detail.code));
+  world.socket.tell(room());
+  world.socket.break();
+  await world.pass(0);
   world.socket.tell(error("request.invalid"));
   world.socket.break(4500);
   await world.pass(100);
-  assert.deepEqual([viewer.state, told, world.sockets.length], ["trouble", ["request.invalid"], 1]);
+  world.events.dispatchEvent(new Event("online"));
+  await world.pass(100);
+  assert.deepEqual([viewer.state, told, world.sockets.length], ["trouble", ["request.invalid"], 2]);
 });
 
 test("who does not want the past is told what comes from now on", async () => {
