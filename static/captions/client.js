@@ -91,7 +91,6 @@ export class CaptionClient extends EventTarget {
     this.token = token;
     this.room = room;
     this.world = world;
-    world.events.addEventListener("visibilitychange", () => world.visible() && this.#recorder?.wake());
   }
 
   /**

@@ -106,15 +106,16 @@ export class Recorder extends EventTarget {
 
   /**
    * @param {MediaStream} stream
-   * @param {Pick<import("./world.js").World, "MediaRecorder" | "userAgent" | "now" | "setTimeout">} world
+   * @param {import("./world.js").World} world
    */
-  constructor(stream, { MediaRecorder, userAgent, now, setTimeout }) {
+  constructor(stream, world) {
     super();
+    const { MediaRecorder, userAgent, setTimeout } = world;
     if (!MediaRecorder) throw new SourceError("recorder.missing");
     const { mimeType, timeslice } = chooseFormat(MediaRecorder, userAgent);
     this.stream = stream;
     this.timeslice = timeslice;
-    this.now = now;
+    this.world = world;
     this.recorder = new MediaRecorder(stream, {
       audioBitsPerSecond: BITS_PER_SECOND,
       ...(mimeType ? { mimeType } : {}),
@@ -124,13 +125,16 @@ export class Recorder extends EventTarget {
       this.bytes += data.size;
       this.dispatchEvent(new CustomEvent("chunk", { detail: data }));
     });
-    for (const kind of ["start", "resume"]) this.recorder.addEventListener(kind, () => (this.#since ??= this.now()));
+    for (const kind of ["start", "resume"]) {
+      this.recorder.addEventListener(kind, () => (this.#since ??= this.world.now()));
+    }
     this.recorder.addEventListener("pause", () => {
       this.#count();
       setTimeout(() => this.#rest(), timeslice); // not every browser gives what it was asked for before it tells of this
     });
     this.recorder.addEventListener("stop", () => {
       this.#count();
+      this.world.events.removeEventListener("visibilitychange", this.#seen);
       this.release();
       this.dispatchEvent(new Event("stop"));
     });
@@ -145,11 +149,12 @@ export class Recorder extends EventTarget {
 
   /** How much was recorded, without pauses. */
   get seconds() {
-    return (this.#recorded_ms + (this.#since === null ? 0 : this.now() - this.#since)) / 1000;
+    return (this.#recorded_ms + (this.#since === null ? 0 : this.world.now() - this.#since)) / 1000;
   }
 
   start() {
     this.recorder.start(this.timeslice);
+    this.world.events.addEventListener("visibilitychange", this.#seen);
   }
 
   stop() {
@@ -170,10 +175,11 @@ export class Recorder extends EventTarget {
   }
 
   /** The tab is in front again: phones hold recorders in hidden tabs, or end their tracks without a word. */
-  wake() {
+  #seen = () => {
+    if (!this.world.visible()) return;
     if (this.stream.getTracks().every((track) => track.readyState === "ended")) this.stop();
     else if (!this.#held) this.resume();
-  }
+  };
 
   /** Switches the microphone, and the browser's red dot, off. */
   release() {

@@ -22,10 +22,6 @@
 /** @returns {World} the real one */
 export function browser() {
   const { WebSocket, MediaRecorder, XMLHttpRequest, navigator, document } = globalThis;
-  const events = new EventTarget();
-  const tell = (/** @type {Event} */ { type }) => events.dispatchEvent(new Event(type));
-  globalThis.addEventListener("online", tell);
-  document.addEventListener("visibilitychange", tell);
   return {
     WebSocket,
     MediaRecorder,
@@ -33,7 +29,7 @@ export function browser() {
     fetch: (...request) => globalThis.fetch(...request),
     mediaDevices: navigator.mediaDevices,
     userAgent: navigator.userAgent,
-    events,
+    events: globalThis, // visibilitychange bubbles up to it
     visible: () => document.visibilityState === "visible",
     now: () => performance.now(),
     random: () => Math.random(),

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 
 import { CaptionClient, DISPLAY, asText } from "../../static/captions/client.js";
@@ -618,6 +619,21 @@ test("a microphone that comes in the place of another one after somebody left is
   await settled();
   assert.deepEqual([late.track.readyState, other.track.readyState, world.recorders.length], ["ended", "live", 2]);
   assert.equal(client.state, "connecting");
+});
+
+test("a client that is not in use is held by nothing, whatever it recorded", async () => {
+  const { world, client } = await speaking();
+  const listeners = () => ["online", "visibilitychange"].map((type) => getEventListeners(world.events, type).length);
+  assert.deepEqual(listeners(), [1, 2]);
+  world.recorder.hear("HHHabc");
+  client.stop();
+  await settled();
+  world.socket.tell(DONE);
+  assert.deepEqual(listeners(), [0, 0]);
+  await client.start();
+  client.abandon();
+  await settled();
+  assert.deepEqual(listeners(), [0, 0]);
 });
 
 test("after the end one can start again, behind what is there", async () => {
