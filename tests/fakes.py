@@ -1,15 +1,22 @@
 """Small honest stand-ins for the outer world."""
 
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
+import anyio
 import numpy as np
 
 from server.audio.clip import Clip
 from server.engines.base import Speech
+from server.errors import StoreAway
+from server.rooms.base import Page
+from server.rooms.sqlite import Sqlite
 from server.speech.types import RATE, Hypothesis, Samples
 
+T = TypeVar("T")
 Answer = str | Hypothesis | BaseException | Callable[[Speech], Hypothesis]
 
 
@@ -80,3 +87,40 @@ class ScriptedEngine:
 
     def close(self) -> None:
         self.closed = True
+
+
+class HeldStore(Sqlite):
+    """A store in memory. `hold` lets no read return before its release; while it is to `fail` it does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(None, retention_s=600, lease_s=600)
+        self.reads = self.running = self.most = 0  # ever, now, and at once
+        self.fail = False
+        self._free = anyio.Event()
+        self.release()
+
+    def hold(self) -> None:
+        self._free = anyio.Event()
+
+    def release(self) -> None:
+        self._free.set()
+
+    def release_those(self) -> None:
+        """Who waits now; who comes next is held."""
+        self.release()
+        self.hold()
+
+    async def read(self, room: str, after: int, limit: int) -> Page | None:
+        self.reads += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self._free.wait()
+            return await super().read(room, after, limit)
+        finally:
+            self.running -= 1
+
+    async def _call(self, work: Callable[[sqlite3.Connection], T], writes: bool = True) -> T:
+        if self.fail:
+            raise StoreAway("it does not answer")
+        return await super()._call(work, writes)

@@ -23,6 +23,7 @@ from .service import service
 
 CLOSE_S = 5.0  # seconds to say goodbye
 PAGE = 500  # finals of a transcript read at once
+PIECE = 50  # messages a viewer is sent before others get their turn: about 2 ms
 RETRY_MS = 1000  # after which a browser's EventSource comes back
 
 router = APIRouter(prefix="/api/rooms/{room}")
@@ -67,7 +68,7 @@ class Events(Response):
                     while (await receive())["type"] != "http.disconnect":
                         pass
 
-                fault = await watch(room, viewer, write, gone)
+                fault = await watch(self._rooms, room, viewer, write, gone)
                 if first and fault:
                     raise fault
                 last = b"" if fault is None else _data(messages.error(fault, new_request_id()))
@@ -97,7 +98,7 @@ async def follow(socket: WebSocket, room: str) -> None:
                 for item in news or [viewer.state]:  # a browser's socket shows no ping to its page
                     await socket.send_text(item.text if isinstance(item, Frame) else _told(item))
 
-            fault = await watch(found, viewer, write, gone)
+            fault = await watch(rooms, found, viewer, write, gone)
     except SottoError as error:
         fault = error
     try:
@@ -110,7 +111,11 @@ async def follow(socket: WebSocket, room: str) -> None:
 
 
 async def watch(
-    room: Room, viewer: Viewer, write: Callable[[News], Awaitable[None]], gone: Callable[[], Awaitable[None]]
+    rooms: Rooms,
+    room: Room,
+    viewer: Viewer,
+    write: Callable[[News], Awaitable[None]],
+    gone: Callable[[], Awaitable[None]],
 ) -> SottoError | None:
     """Write what is new until the room is over, or the viewer is `gone` or too slow; why it ended, if by a fault."""
     fault: SottoError | None = None
@@ -125,9 +130,12 @@ async def watch(
         tasks.start_soon(listen)
         try:
             while (news := await viewer.next()) is not None:
-                viewer.sending_since = anyio.current_time()
-                await write(news)
-                viewer.sending_since = None
+                for begin in range(0, len(news) or 1, PIECE):
+                    if len(news) > PIECE:
+                        await rooms.turn()
+                    viewer.sending_since = anyio.current_time()
+                    await write(news[begin : begin + PIECE])
+                    viewer.sending_since = None
         except SottoError as error:
             fault = error
         except (WebSocketDisconnect, RuntimeError):

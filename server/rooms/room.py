@@ -14,7 +14,8 @@ from ..errors import Draining
 from .base import Kept, Page, Said
 
 RECENT = 512  # finals that are held for viewers who are not far behind; older ones are read from the store
-PAGE = 200  # finals read at once for a viewer who is
+PAGE = 200  # finals read at once for viewers who are
+PAGES = 8  # of these are held as well, until the room is read again: who comes together is read for once
 MOST_PARTIALS = 64  # in a room at once; far more than speak at once
 SLICE = 50  # viewers woken before others get their turn: about 2 ms
 
@@ -64,11 +65,12 @@ class Room:
         self.users = 0
         self.loaded = False
         self.refreshing = False  # it is being read from the store
-        self.loading = asyncio.Lock()
+        self.loading = asyncio.Lock()  # it is being read for viewers
         self.viewers: set[Viewer] = set()
         self._linger_s = linger_s
         self._ends = 0.0  # on the loop's clock: when nobody may speak any more
         self._frames: deque[Frame] = deque()
+        self._pages: dict[int, list[Frame]] = {}  # by the offset they come after
         self._partials: dict[tuple[str, int], Frame] = {}
         self._settled: dict[str, int] = {}  # the newest final utterance of each session
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -94,6 +96,7 @@ class Room:
 
     def read(self, page: Page) -> None:
         """What the store has behind `last`, and what it does not keep any more."""
+        self._pages.clear()
         self._ends = asyncio.get_running_loop().time() + page.left
         for kept in page.finals:
             if kept.offset > self.last:
@@ -156,6 +159,22 @@ class Room:
             finals.append(frame)
         return finals[::-1] + [frame for frame in self._partials.values() if frame.version > version]
 
+    async def older(self, offset: int, read: "Read") -> list[Frame] | None:
+        """What is kept behind an offset before the `floor`, or some of it; None where that cannot be said."""
+        begin = offset - offset % PAGE
+        async with self.loading:
+            frames = self._pages.get(begin)
+            if frames is None:
+                page = await read(self.name, begin, PAGE)
+                if page is None or page.epoch != self.epoch:
+                    return None
+                frames = [final_frame(page.epoch, kept) for kept in page.finals]
+                if len(frames) == PAGE:  # nothing is added to it any more
+                    self._pages[begin] = frames
+                if len(self._pages) > PAGES:
+                    del self._pages[next(iter(self._pages))]
+        return [frame for frame in frames if frame.offset > offset]
+
     def stir(self) -> None:
         """Wake everybody who waits."""
         self.version += 1
@@ -208,7 +227,7 @@ class Viewer:
         """What is new, in order; nothing as a sign of life; None at the end. Raises Draining, StoreAway."""
         news, room = self._news(), self._room
         if not news and self._offset < room.floor:
-            news = self._page(await self._read(room.name, self._offset, PAGE))
+            news = await self._older() or self._news()
         if news:
             return news
         if room.closing:
@@ -231,14 +250,16 @@ class Viewer:
             self._seen = room.version
         return news
 
-    def _page(self, page: Page | None) -> News:
-        if page is None or page.epoch != self._epoch:
-            return []  # the room will hear of it as well
-        if not page.finals:
-            missed = Gap(self._offset + 1, page.last)
-            self._offset = page.last
-            return [missed] if missed.first > 1 else []
-        return self._in_order(final_frame(page.epoch, kept) for kept in page.finals)
+    async def _older(self) -> News:
+        room = self._room
+        frames = await room.older(self._offset, self._read)
+        if frames is None or room.epoch != self._epoch:
+            return []  # the room hears of it as well
+        if frames or self._offset >= room.floor:
+            return self._in_order(frames)
+        missed = Gap(self._offset + 1, room.floor)
+        self._offset = room.floor
+        return [missed] if missed.first > 1 else []
 
     def _in_order(self, frames: Iterable[Frame]) -> News:
         news: News = []

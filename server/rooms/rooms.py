@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Self, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ..errors import Overloaded, RoomExpired, RoomNotFound, SottoError, StoreAway, Superseded
 from .base import Claim, Final, Page, Said, Speaker, Store
@@ -22,6 +23,7 @@ PING_S = 0.5  # between two questions whether it is there: who speaks is told wi
 BEAT_S = 15.0  # seconds: a sign of life for viewers, and what pub/sub has lost is found
 SLOW_S = 30.0  # seconds in which a viewer must take what it is sent
 SWEEP_S = 60.0
+READS = 4  # at once for all who follow, each with a limit of its own: a final waits behind no more
 MOST_HELD = 10_000  # finals, about 15 MB; 500 sessions say as many in ten minutes
 
 T = TypeVar("T")
@@ -51,7 +53,9 @@ class Rooms:
         self._some_stale = asyncio.Event()
         self._later: dict[str, list[Final]] = {}  # by session
         self._held: deque[Final] = deque()
-        self._gone = anyio.Event()
+        self._doubt = anyio.Event()  # it may be away
+        self._reads = anyio.CapacityLimiter(READS)
+        self._turns = asyncio.Lock()
         self._closing = False
         self._stack = AsyncExitStack()
 
@@ -148,12 +152,14 @@ class Rooms:
     # -- who follows -------------------------------------------------------------------------------------------
 
     async def read(self, room: str, after: int, limit: int) -> Page | None:
-        """Raises StoreAway."""
-        try:
-            return await self._within(self.store.read(room, after, limit))
-        except StoreAway as error:
-            self._leave(error)
-            raise
+        """Raises StoreAway, for this reader alone."""
+        async with self._reads:
+            return await self._ask(self.store.read(room, after, limit))
+
+    async def turn(self) -> None:
+        """Returns to one at a time, however many are waiting, and lets all else in the event loop go before."""
+        async with self._turns:
+            await checkpoint()
 
     async def find(self, name: str) -> Page:
         """What the room is, without its finals. Raises RoomNotFound, RoomExpired, StoreAway."""
@@ -195,11 +201,7 @@ class Rooms:
 
     async def _load(self, room: Room) -> None:
         await self.find(room.name)
-        try:
-            await self._within(self.store.follow(room.name))
-        except StoreAway as error:
-            self._leave(error)
-            raise
+        await self._ask(self.store.follow(room.name))
         page = await self.find(room.name)
         room.load(await self.read(room.name, max(0, page.last - RECENT), RECENT) or page)
 
@@ -258,6 +260,14 @@ class Rooms:
             log.exception("the store failed")
             raise StoreAway("the store failed; the log tells more") from None
 
+    async def _ask(self, call: Awaitable[T]) -> T:
+        """For who follows. A failure does not make the store away for those who speak, but is a reason to ask it."""
+        try:
+            return await self._within(call)
+        except StoreAway:
+            self._doubt.set()
+            raise
+
     async def _if_there(self, call: Callable[[Speaker], Awaitable[None]], speaker: Speaker) -> None:
         if not self.away:
             try:
@@ -266,16 +276,15 @@ class Rooms:
                 self._leave(error)
 
     def _leave(self, error: StoreAway) -> None:
+        self._doubt.set()
         if self.away is None:
             log.warning("rooms: %s", error.message)
             self.away = error.message
-            self._gone.set()
             self._tell()
 
     def _come_back(self) -> None:
         log.info("rooms: the store is back; %d captions were lost", self.lost)
         self.away, self.lost = None, 0
-        self._gone = anyio.Event()
         self._tell()
         for room in self._rooms.values():
             self._refresh_soon(room)
@@ -290,13 +299,12 @@ class Rooms:
     async def _watch(self) -> None:
         """Notice that the store is gone, also while nobody speaks; and that it is back."""
         while True:
-            if self.store.remote:
-                await anyio.sleep(PING_S)
-            else:
-                await self._gone.wait()
-                await anyio.sleep(PING_S)
+            if not self.store.remote:
+                await self._doubt.wait()
+            await anyio.sleep(PING_S)
             try:
                 await self._within(self.store.ping())
+                self._doubt = anyio.Event()
                 if self.away:
                     await self._flush()
                     self._come_back()

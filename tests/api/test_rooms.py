@@ -8,12 +8,14 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from figures import figures
 from httpx_ws import AsyncWebSocketSession, aconnect_ws
 
 from server.api import rooms as viewers
 from server.errors import StoreAway
 from server.rooms import rooms as hub
+from server.rooms.base import Final, Speaker
 
 from .conftest import STOP, Clock, Site, Told, chunks, read, send, serving
 from .test_resume import EAGER, Client, Oracle
@@ -281,6 +283,42 @@ async def test_and_when_nobody_came_for_some_time_it_is_over(monkeypatch, tmp_pa
     assert len(of(stream.told, "final")) == len(seen.of("final")) == len(told.of("final"))
     assert seen.code == 1000 and seen.of("room")[-1]["live"] is False and not stream.told[-1].get("error")
     assert (again.status, again.text) == (204, "")  # by this a browser's EventSource knows not to come back
+
+
+async def test_whoever_is_sent_much_at_once_takes_turns_with_all_others():
+    """A line that takes everything at once gives nobody a turn by itself."""
+    turn, sent = 0, dict[int, int]()
+    async with serving() as site, anyio.create_task_group() as tasks:
+        rooms, offsets = site.service.rooms, [*range(1, 501)]
+        for offset in offsets:
+            await rooms.append(Final(Speaker("keynote", "s_1"), offset, f'"text":"{offset}"'))
+
+        async def count() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await checkpoint()
+
+        async def visit() -> None:
+            told: list[int] = []
+            async with rooms.follow("keynote") as room:
+                viewer = viewers.Viewer(room, rooms.read, 0, None)
+
+                async def write(news: viewers.News) -> None:
+                    sent[turn] = sent.get(turn, 0) + len(news)
+                    told.extend(item.offset for item in news if isinstance(item, viewers.Frame))
+                    if told == offsets:
+                        viewer.drop()
+
+                await viewers.watch(rooms, room, viewer, write, anyio.sleep_forever)
+            assert told == offsets
+
+        async with anyio.create_task_group() as visits:
+            tasks.start_soon(count)
+            for _ in range(4):
+                visits.start_soon(visit)
+        tasks.cancel_scope.cancel()
+    assert max(sent.values()) <= viewers.PIECE
 
 
 # -- viewers who are slow, or gone ---------------------------------------------------------------------------------

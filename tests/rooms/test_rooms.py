@@ -1,0 +1,106 @@
+"""The rooms of a server, with a store that is slow or fails: who follows never costs who speaks anything."""
+
+import asyncio
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+from api.conftest import Clock
+from fakes import HeldStore
+
+from server.errors import StoreAway
+from server.rooms.base import Final, Speaker
+from server.rooms.room import PAGE, RECENT, Frame, Viewer
+from server.rooms.rooms import CALL_S, READS, Rooms
+
+pytestmark = pytest.mark.anyio
+
+ME = Speaker("hall", "s_1")
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(asyncio.get_running_loop(), monkeypatch)
+
+
+def opened(store: HeldStore) -> Rooms:
+    return Rooms(store, lease_s=600, max_viewers=1000)
+
+
+def final(utterance: int, who: Speaker = ME) -> Final:
+    return Final(who, utterance, f'"text":"{utterance}"')
+
+
+# -- many who follow -------------------------------------------------------------------------------------------------
+
+
+async def test_who_waits_in_vain_for_the_store_does_not_make_it_away_for_who_speaks(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms, anyio.create_task_group() as tasks:
+        await rooms.open(ME)
+        store.hold()
+
+        async def visit() -> None:
+            with pytest.raises(StoreAway):
+                async with rooms.follow("hall"):
+                    pass
+
+        tasks.start_soon(visit)
+        await clock.forward(CALL_S + 0.1)
+        assert rooms.away is None and await rooms.append(final(1)) == 1
+        store.release()
+
+
+async def test_but_the_store_is_asked_whether_it_is_there(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms:
+        await rooms.open(ME)
+        store.fail = True
+        with pytest.raises(StoreAway):
+            await rooms.find("hall")
+        await clock.forward(1)
+        assert rooms.away == "it does not answer"
+
+
+async def test_few_are_read_for_at_once_and_each_has_its_own_second(clock: Clock) -> None:
+    store, inside = HeldStore(), 0
+    async with opened(store) as rooms, anyio.create_task_group() as tasks:
+
+        async def visit(speaker: Speaker) -> None:
+            nonlocal inside
+            await rooms.find(speaker.room)
+            inside += 1
+
+        store.hold()
+        for number in range(3 * READS):
+            await rooms.open(speaker := Speaker(f"room-{number}", f"s_{number}"))
+            tasks.start_soon(visit, speaker)
+        for _ in range(3):
+            await clock.forward(0.5 * CALL_S)
+            assert store.running == READS
+            store.release_those()
+        await wait_all_tasks_blocked()
+    assert inside == 3 * READS and store.most == READS
+
+
+async def test_what_is_not_held_any_more_is_read_and_written_down_once_for_all_who_come_together() -> None:
+    store, last = HeldStore(), RECENT + 2 * PAGE
+    seen: list[list[Frame]] = []
+    async with opened(store) as rooms, anyio.create_task_group() as tasks:
+        for utterance in range(1, last + 1):
+            await rooms.append(final(utterance))
+
+        async def visit(after: int) -> None:
+            async with rooms.follow("hall") as room:
+                viewer, told = Viewer(room, rooms.read, after, None), []
+                while not viewer.at_end:
+                    told += [item for item in await viewer.next() or [] if isinstance(item, Frame)]
+                seen.append(told)
+
+        for number in range(20):
+            tasks.start_soon(visit, number)
+    assert sorted(len(told) for told in seen) == [*range(last - 19, last + 1)]
+    for told in seen:
+        assert [frame.offset for frame in told] == [*range(last - len(told) + 1, last + 1)]
+    assert len({id(frame) for told in seen for frame in told}) == last
+    assert store.reads == 3 + 2  # the room, then two pages
