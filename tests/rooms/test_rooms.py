@@ -1,6 +1,7 @@
 """The rooms of a server, with a store that is slow or fails: who follows never costs who speaks anything."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from fakes import HeldStore
 from server.errors import StoreAway
 from server.rooms.base import Final, Speaker
 from server.rooms.room import PAGE, RECENT, Frame, Viewer
-from server.rooms.rooms import CALL_S, READS, Rooms
+from server.rooms.rooms import BEAT_S, CALL_S, READS, Rooms
 
 pytestmark = pytest.mark.anyio
 
@@ -104,3 +105,17 @@ async def test_what_is_not_held_any_more_is_read_and_written_down_once_for_all_w
         assert [frame.offset for frame in told] == [*range(last - len(told) + 1, last + 1)]
     assert len({id(frame) for told in seen for frame in told}) == last
     assert store.reads == 3 + 2  # the room, then two pages
+
+
+async def test_when_all_rooms_are_read_anew_few_reads_are_under_way(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms, AsyncExitStack() as stack:
+        for number in range(3 * READS):
+            await rooms.open(Speaker(f"room-{number}", f"s_{number}"))
+            await stack.enter_async_context(rooms.follow(f"room-{number}"))
+        store.hold()
+        await clock.forward(BEAT_S + 0.1)
+        assert store.running == READS
+        store.release()
+        await wait_all_tasks_blocked()
+        assert store.running == 0 and store.most == READS and rooms.away is None
