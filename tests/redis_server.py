@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
@@ -21,19 +22,25 @@ class RedisServer:
     port: int
     folder: str
     cluster: bool
+    tls: bool = False
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+        scheme, query = ("rediss", "?ssl_cert_reqs=none") if self.tls else ("redis", "")
+        return f"{scheme}://127.0.0.1:{self.port}{query}"
 
     @property
     def client(self) -> "redis.Redis[bytes]":
-        return redis.Redis(port=self.port)
+        return redis.Redis(port=self.port, ssl=self.tls, ssl_cert_reqs="none")
 
     def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
-        command += ["--save", "", "--appendonly", "no"]
+        command = ["redis-server", "--bind", "127.0.0.1", "--dir", self.folder, "--save", "", "--appendonly", "no"]
+        command += ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
+        if self.tls:
+            certify(Path(self.folder))
+            command += ["--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--tls-ca-cert-file", "tls.crt"]
+            command += ["--tls-auth-clients", "no", "--tls-cluster", "yes"]
         if self.cluster:
             command += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -61,16 +68,24 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(cluster: bool = False) -> Iterator[RedisServer]:
-    if not shutil.which("redis-server"):
-        pytest.skip("no redis-server here")
+def running_redis(cluster: bool = False, tls: bool = False) -> Iterator[RedisServer]:
+    for program in ("redis-server", "openssl")[: 2 if tls else 1]:
+        if not shutil.which(program):
+            pytest.skip(f"no {program} here")
     with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(free_port(), folder, cluster)
+        server = RedisServer(free_port(), folder, cluster, tls)
         try:
             server.start()
             yield server
         finally:
             server.kill()
+
+
+def certify(folder: Path) -> None:
+    """A key and a certificate of its own."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "1"]
+    command += ["-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 def free_port() -> int:

@@ -6,7 +6,9 @@ tried again here, for behind it a caption waits.
 """
 
 import asyncio
+import logging
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache
 from hashlib import sha1
@@ -15,7 +17,6 @@ from typing import Any
 from redis.asyncio import Redis as Client
 from redis.asyncio import RedisCluster
 from redis.asyncio.client import PubSub
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
@@ -28,6 +29,8 @@ CONNECT_S = 0.5
 CALL_S = 1.0
 AGAIN_S = 0.5  # seconds between two attempts to listen
 ALWAYS = "sotto"  # a channel on which nothing is said: listening to it shows that the connection stands
+
+log = logging.getLogger("sotto")
 
 
 class Redis:
@@ -59,7 +62,7 @@ class Redis:
 
     async def start(self, notify: Notify) -> None:
         self._notify = notify
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._say())]
+        self._tasks = [asyncio.create_task(self._again(chore)) for chore in (self._listen, self._say)]
 
     async def open(self, speaker: Speaker) -> None:
         await self._run(scripts.OPEN, speaker)
@@ -148,30 +151,39 @@ class Redis:
 
     # -- pub/sub -----------------------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
+    async def _again(self, chore: Callable[[], Awaitable[None]]) -> None:
+        """Until the end, whatever happens: without it the rooms of this server would fall silent."""
         while True:
-            ears = self._bus.pubsub()
             try:
-                await ears.subscribe(ALWAYS, *self._followed)
-                self._ears = ears
-                self._hearing.set()
-                async for message in ears.listen():
-                    self._hear(message)
+                await chore()
             except (RedisError, OSError):
                 pass
-            finally:
-                self._ears = None
-                self._hearing.clear()
-                with suppress(RedisError, OSError):
-                    await ears.aclose()  # type: ignore[no-untyped-call]
+            except Exception:
+                log.exception("Redis: once more in %g s", AGAIN_S)
             await asyncio.sleep(AGAIN_S)
-            await self._look_elsewhere()
+
+    async def _listen(self) -> None:
+        """Until the connection breaks."""
+        await self._look_elsewhere()
+        ears = self._bus.pubsub()
+        try:
+            await ears.subscribe(ALWAYS, *self._followed)
+            self._ears = ears
+            self._hearing.set()
+            async for message in ears.listen():
+                self._hear(message)
+        finally:
+            self._ears = None
+            self._hearing.clear()
+            with suppress(RedisError, OSError):
+                await ears.aclose()  # type: ignore[no-untyped-call]
 
     async def _look_elsewhere(self) -> None:
         """In a cluster another node will do as well."""
         if isinstance(self._keys, RedisCluster) and (nodes := self._keys.get_nodes()):
             node, former = random.choice(nodes), self._bus
-            self._bus = Client(**dict(parse_url(self._url), **self._options, host=node.host, port=node.port))
+            self._bus = Client.from_url(self._url, **self._options)
+            self._bus.connection_pool.connection_kwargs.update(host=node.host, port=node.port)
             await former.aclose()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -196,8 +208,7 @@ class Redis:
             pipeline = self._bus.pipeline(transaction=False)
             for (room, _), said in waiting.items():
                 pipeline.publish(_channel(room), said)
-            with suppress(RedisError, OSError):
-                await pipeline.execute()
+            await pipeline.execute()
 
 
 def _channel(room: str) -> str:

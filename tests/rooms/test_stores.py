@@ -1,10 +1,13 @@
 """Every store keeps the same promises."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import anyio
 import pytest
+from redis_server import RedisServer, running_redis
 
 from server.errors import StoreAway, Superseded
 from server.rooms.base import Final, Kept, Page, Said, Speaker, Store
@@ -263,6 +266,48 @@ async def test_who_left_is_told_nothing_more(shelf: Shelf, name: str) -> None:
         await store.append(final(speaker(f"{name}-2"), 1))
         await news.until(lambda: news)
     assert {room for room, _ in news} == {f"{name}-2"}
+
+
+# -- a connection that breaks ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["redis", "cluster", "a cluster with TLS"])
+def broken(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    match request.param:
+        case "redis":
+            yield request.getfixturevalue("redis_server")
+        case "cluster":
+            yield request.getfixturevalue("redis_cluster")
+        case _:
+            with running_redis(cluster=True, tls=True) as server:
+                yield server
+
+
+async def test_what_is_said_is_heard_again_after_a_break(broken: RedisServer, name: str) -> None:
+    news = News()
+    async with Shelf("redis", broken.url).open(news) as store:
+        await store.follow(name)
+        await store.append(final(speaker(name), 1))
+        with closing(broken.client) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await news.until(lambda: (name, None) in news)  # to be read again: something may have been said meanwhile
+        await store.append(final(speaker(name), 2))
+        store.show(name, Said("s_1", 3, "{}"))
+        await news.until(lambda: [said.utterance for _, said in news if said][-2:] == [2, 3])
+
+
+async def test_a_message_that_makes_no_sense_does_not_end_the_listening(
+    redis_server: RedisServer, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    news = News()
+    async with Shelf("redis", redis_server.url).open(news) as store:
+        await store.follow(name)
+        with closing(redis_server.client) as client:
+            client.publish(f"sotto:{{{name}}}", "s_1 no-number")
+        await news.until(lambda: (name, None) in news)
+        store.show(name, Said("s_1", 1, "{}"))
+        await news.until(lambda: [said.utterance for _, said in news if said] == [1])
+    assert "once more" in caplog.text
 
 
 # -- what a file is ----------------------------------------------------------------------------------------------------
