@@ -125,8 +125,13 @@ class Rooms:
         if final in waiting:
             del self._later[final.speaker.session]
             for one in waiting:
-                with suppress(Superseded):
+                try:
                     await self.append(one)
+                except Superseded:
+                    pass
+                except Exception:  # here nobody waits for it, and all rooms would end with it
+                    log.exception("session %s: a late final is lost", one.speaker.session)
+                    self._dropped("final")
             await self._if_there(self.store.close, final.speaker)
 
     async def claim(self, speaker: Speaker, known: int, utterance: int) -> Claim:

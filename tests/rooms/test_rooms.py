@@ -119,3 +119,16 @@ async def test_when_all_rooms_are_read_anew_few_reads_are_under_way(clock: Clock
         store.release()
         await wait_all_tasks_blocked()
         assert store.running == 0 and store.most == READS and rooms.away is None
+
+
+# -- who speaks ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_final_that_cannot_be_kept_ends_nothing_but_itself(clock: Clock) -> None:
+    async with opened(HeldStore()) as rooms:
+        for shown in ('"text":"\ud800"', '"text":"well"'):
+            rooms.append_later(Final(ME, len(shown), shown))
+        await clock.forward(600)
+        assert [kept.shown for kept in (await rooms.store.read("hall", 0, 9)).finals] == ['"text":"well"']
+        await clock.forward(BEAT_S)
+        assert await rooms.append(final(99)) == 2
