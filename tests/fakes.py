@@ -110,6 +110,12 @@ class HeldStore(Sqlite):
         self.release()
         self.hold()
 
+    def lose(self) -> None:
+        """All that it has."""
+        if self._db:
+            self._db.close()
+        self._db = None
+
     async def read(self, room: str, after: int, limit: int) -> Page | None:
         self.reads += 1
         self.running += 1

@@ -104,9 +104,14 @@ class Rooms:
         """Its offset; None: the store is away, and the final is held until it is back. Raises Superseded."""
         if not (self.away or self._held):
             try:
-                return (await self._within(self.store.append(final)))[1]
+                _, offset = await self._within(self.store.append(final))
             except StoreAway as error:
                 self._leave(error)
+            else:
+                known = self._speaking.get(final.speaker.session)
+                if known and known.generation == final.speaker.generation:
+                    self._speaking[known.session] = replace(known, offset=offset)
+                return offset
         if len(self._held) >= MOST_HELD:
             self.lost += 1
             self._dropped("final")
@@ -311,10 +316,20 @@ class Rooms:
                 await self._within(self.store.ping())
                 self._doubt = anyio.Event()
                 if self.away:
-                    await self._flush()
+                    await self._restore()
                     self._come_back()
             except StoreAway as error:
                 self._leave(error)
+
+    async def _restore(self) -> None:
+        """What is held, and who speaks: the store may never have known, or have lost it. Raises StoreAway."""
+        opened: set[Speaker] = set()
+        while (missing := {*self._speaking.values()} - opened) or self._held:
+            await self._flush()
+            for speaker in missing:
+                if self._speaking.get(speaker.session) is speaker:
+                    await self._within(self.store.open(speaker))
+            opened |= missing
 
     async def _flush(self) -> None:
         """What is held, in order. Raises StoreAway with the rest still held."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -9,10 +10,10 @@ from anyio import wait_all_tasks_blocked
 from api.conftest import Clock
 from fakes import HeldStore
 
-from server.errors import StoreAway
+from server.errors import RoomNotFound, StoreAway
 from server.rooms.base import Final, Speaker
 from server.rooms.room import PAGE, RECENT, Frame, Viewer
-from server.rooms.rooms import BEAT_S, CALL_S, READS, Rooms
+from server.rooms.rooms import BEAT_S, CALL_S, PING_S, READS, Rooms
 
 pytestmark = pytest.mark.anyio
 
@@ -132,3 +133,35 @@ async def test_a_final_that_cannot_be_kept_ends_nothing_but_itself(clock: Clock)
         assert [kept.shown for kept in (await rooms.store.read("hall", 0, 9)).finals] == ['"text":"well"']
         await clock.forward(BEAT_S)
         assert await rooms.append(final(99)) == 2
+
+
+async def test_a_room_that_begins_while_the_store_is_away_is_there_once_it_is_back(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms:
+        store.fail = True
+        await rooms.open(ME)
+        await rooms.open(Speaker("other", "s_2"))
+        await rooms.close(Speaker("other", "s_2"), over=True)
+        assert rooms.away
+        store.fail = False
+        await clock.forward(PING_S)
+        assert rooms.away is None and (await rooms.find("hall")).left > 0
+        with pytest.raises(RoomNotFound):
+            await rooms.find("other")
+
+
+async def test_a_room_the_store_has_lost_is_there_again_also_while_nobody_says_anything(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms:
+        await rooms.open(ME)
+        assert [await rooms.append(final(utterance)) for utterance in (1, 2)] == [1, 2]
+        async with rooms.follow("hall") as room:
+            store.lose()
+            store.fail = True
+            await rooms.open(Speaker("other", "s_2"))
+            store.fail = False
+            await clock.forward(PING_S)
+            assert rooms.away is None and room.live
+            epoch = (await rooms.find("hall")).epoch
+            assert await rooms.append(Final(replace(ME, offset=2), 3, '"text":"3"')) == 3
+        assert (await rooms.find("hall")).epoch == room.epoch == epoch
