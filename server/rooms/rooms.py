@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -26,6 +26,7 @@ SWEEP_S = 60.0
 READS = 4  # at once for all who follow, each with a limit of its own: a final waits behind no more
 MOST_HELD = 10_000  # finals, about 15 MB; 500 sessions say as many in ten minutes
 
+P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("sotto")
 
@@ -164,7 +165,7 @@ class Rooms:
     async def read(self, room: str, after: int, limit: int) -> Page | None:
         """Raises StoreAway, for this reader alone."""
         async with self._reads:
-            return await self._ask(self.store.read(room, after, limit))
+            return await self._ask(self.store.read, room, after, limit)
 
     async def turn(self) -> None:
         """Returns to one at a time, however many are waiting, and lets all else in the event loop go before."""
@@ -211,7 +212,7 @@ class Rooms:
 
     async def _load(self, room: Room) -> None:
         await self.find(room.name)
-        await self._ask(self.store.follow(room.name))
+        await self._ask(self.store.follow, room.name)
         page = await self.find(room.name)
         room.load(await self.read(room.name, max(0, page.last - RECENT), RECENT) or page)
 
@@ -270,10 +271,12 @@ class Rooms:
             log.exception("the store failed")
             raise StoreAway("the store failed; the log tells more") from None
 
-    async def _ask(self, call: Awaitable[T]) -> T:
+    async def _ask(self, call: Callable[P, Awaitable[T]], *about: P.args, **named: P.kwargs) -> T:
         """For who follows. A failure does not make the store away for those who speak, but is a reason to ask it."""
+        if self.away and self.store.remote:  # a file can often be read where it cannot be written to
+            raise StoreAway(self.away)
         try:
-            return await self._within(call)
+            return await self._within(call(*about, **named))
         except StoreAway:
             self._doubt.set()
             raise

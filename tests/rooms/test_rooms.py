@@ -122,6 +122,26 @@ async def test_when_all_rooms_are_read_anew_few_reads_are_under_way(clock: Clock
         assert store.running == 0 and store.most == READS and rooms.away is None
 
 
+async def test_nobody_waits_for_a_store_that_is_known_to_be_away(clock: Clock) -> None:
+    store = HeldStore()
+    store.remote = True
+    async with opened(store) as rooms, anyio.create_task_group() as tasks:
+        await rooms.open(ME)
+        store.fail = True
+        await clock.forward(PING_S)
+        store.hold()
+
+        async def visit() -> None:
+            with pytest.raises(StoreAway):
+                async with rooms.follow("hall"):
+                    pass
+
+        for _ in range(3):
+            tasks.start_soon(visit)
+        await wait_all_tasks_blocked()
+        assert rooms.away and rooms.viewers == 0 and store.reads == 0
+
+
 # -- who speaks ------------------------------------------------------------------------------------------------------
 
 
