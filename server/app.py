@@ -22,9 +22,9 @@ from .engines.pool import PATIENCE, UNHURRIED, Patience, Pool
 from .metrics import Metrics
 from .push.outputs import Outputs
 from .push.webhook import Webhook
+from .rooms import sqlite
 from .rooms.base import Store
 from .rooms.rooms import Rooms
-from .rooms.sqlite import Sqlite
 from .secret import kept_secret
 from .settings import EngineName, Settings
 from .speech.session import Policy
@@ -153,11 +153,14 @@ def make_engine(settings: Settings, name: EngineName) -> Engine:
 def store(settings: Settings) -> Store:
     """Where finals are kept; without retention only in memory, for as long as a session may go on."""
     times = {"retention_s": settings.retention_h * 3600 or settings.resume_s, "lease_s": settings.resume_s}
+    file = settings.state_dir / "rooms.db"
+    if not settings.retention_h:
+        sqlite.delete(file)  # what was kept under another setting
     if settings.redis_url:
         from .rooms.redis import Redis
 
         return Redis(settings.redis_url.get_secret_value(), **times)
-    return Sqlite(settings.state_dir / "rooms.db" if settings.retention_h else None, **times)
+    return sqlite.Sqlite(file if settings.retention_h else None, **times)
 
 
 def policy(settings: Settings, engine: Engine) -> Policy:

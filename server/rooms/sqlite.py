@@ -36,6 +36,12 @@ PRAGMA user_version = {VERSION};
 T = TypeVar("T")
 
 
+def delete(path: Path) -> None:
+    """The file, if there is one, and what SQLite keeps beside it. Raises OSError."""
+    for end in ("-wal", "-shm", ""):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
 class Sqlite:
     """`path` None: in memory. See base.Store."""
 

@@ -1,6 +1,7 @@
 """Rooms: who speaks is followed, now and later, by as many as like."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -457,6 +458,19 @@ async def test_without_retention_nothing_is_written(tmp_path):
         await site.say(*CHUNKS, STOP, query="?room=keynote")
         assert (await site.client.get("/api/rooms/keynote/transcript.txt")).text
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_and_what_was_kept_before_is_deleted(tmp_path):
+    async with serving(Oracle(), **EAGER, retention_h=24, state_dir=tmp_path) as site:
+        await site.say(*CHUNKS, STOP, query="?room=keynote")
+        for file in [*tmp_path.glob("rooms.db*")]:
+            shutil.copy(file, tmp_path / f"{file.name}.killed")
+    for file in tmp_path.glob("*.killed"):
+        file.rename(file.with_suffix(""))
+    assert {file.name for file in tmp_path.iterdir()} == {"rooms.db", "rooms.db-wal", "rooms.db-shm"}
+    async with serving(Oracle(), **EAGER, retention_h=0, state_dir=tmp_path) as site:
+        assert (await site.client.get("/api/rooms/keynote/transcript.txt")).status_code == 404
+        assert list(tmp_path.iterdir()) == []
 
 
 # -- the store is away ---------------------------------------------------------------------------------------------
