@@ -86,7 +86,8 @@ class Sqlite:
         pass
 
     async def ping(self) -> None:
-        await self._call(lambda db: None, writes=False)
+        """Writes what is there already: a full disk can still be read."""
+        await self._call(lambda db: db.execute(f"PRAGMA user_version = {VERSION}"))
 
     async def sweep(self) -> None:
         await self._call(self._sweep)

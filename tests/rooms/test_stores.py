@@ -343,6 +343,19 @@ async def test_a_locked_file_is_said_to_be_and_is_used_once_it_is_free(tmp_path)
         assert (await store.append(final(speaker("room"), 1)))[1] == 1
 
 
+async def test_a_file_that_can_only_be_read_is_not_said_to_be_there(tmp_path) -> None:
+    path = tmp_path / "rooms.db"
+    async with Shelf("sqlite", path).open() as store:
+        await store.append(final(speaker("room"), 1))
+        await store.ping()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert len((await page(store, "room")).finals) == 1
+            with pytest.raises(StoreAway, match="locked"):
+                await store.ping()
+        await store.ping()
+
+
 async def test_a_full_disk_is_said_to_be_and_nobody_hears_of_what_is_not_kept(tmp_path) -> None:
     news = News()
     async with Shelf("sqlite", tmp_path / "rooms.db").open(news) as store:
