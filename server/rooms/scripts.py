@@ -35,14 +35,21 @@ local function room()
     return epoch, last
 end
 
-local function session()  -- its generation, the one of its newest final, where it was resumed, its newest utterance
+local function session()  -- its generation, the one of its newest final, its claims, its newest utterance
     local found = redis.call('HGET', SESSIONS, SESSION)
     if found then return unpack(cjson.decode(found)) end
-    return 0, 0, 0, 0
+    return 0, 0, {}, 0
 end
 
-local function keep(generation, proven, resumed, newest)
-    redis.call('HSET', SESSIONS, SESSION, cjson.encode({generation, proven, resumed, newest, NOW + LEASE}))
+local function keep(generation, proven, claims, newest)
+    redis.call('HSET', SESSIONS, SESSION, cjson.encode({generation, proven, claims, newest, NOW + LEASE}))
+end
+
+local function resumed(claims)  -- at which utterance others have gone on behind this generation
+    for _, claim in ipairs(claims) do
+        if claim[1] > GENERATION then return claim[2] end
+    end
+    return 0
 end
 
 local function live()  -- until when the sessions that are there may go on; those whose tickets are old go
@@ -70,8 +77,8 @@ OPEN = (
     PRELUDE
     + """
 room()
-local generation, proven, resumed, newest = session()
-if GENERATION >= generation then keep(GENERATION, proven, resumed, newest) end
+local generation, proven, claims, newest = session()
+if GENERATION >= generation then keep(GENERATION, proven, claims, newest) end
 live()
 stay()
 redis.call('PUBLISH', CHANNEL, '')
@@ -83,8 +90,8 @@ APPEND = (
     + """
 local utterance, shown, ticket = tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local epoch, last = room()
-local generation, proven, resumed, newest = session()
-if GENERATION < generation and utterance >= resumed then return false end
+local generation, proven, claims, newest = session()
+if GENERATION < generation and utterance >= resumed(claims) then return false end
 if utterance <= newest then
     local finals = redis.call('XREVRANGE', FINALS, '+', '-', 'COUNT', 1000)
     for _, entry in ipairs(finals) do
@@ -97,7 +104,7 @@ redis.call('HSET', ROOM, 'last', offset)
 redis.call('XADD', FINALS, offset .. '-0', 's', SESSION, 'u', utterance, 't', NOW, 'c', shown, 'k', ticket)
 redis.call('PEXPIRE', FINALS, RETENTION)
 trim()
-keep(math.max(generation, GENERATION), math.max(proven, GENERATION), resumed, math.max(newest, utterance))
+keep(math.max(generation, GENERATION), math.max(proven, GENERATION), claims, math.max(newest, utterance))
 stay()
 redis.call('PUBLISH', CHANNEL, table.concat({SESSION, utterance, epoch, offset}, ' ') .. '\\n' .. shown)
 return {epoch, offset}
@@ -109,10 +116,13 @@ CLAIM = (
     + """
 local known, utterance = tonumber(ARGV[7]), tonumber(ARGV[8])
 room()
-local generation, proven, _, newest = session()
+local generation, proven, claims, newest = session()
 if known < proven then return false end
 generation = math.max(generation + 1, GENERATION)
-keep(generation, proven, utterance, newest)
+while #claims > 0 and claims[#claims][2] >= utterance do table.remove(claims) end  -- so the first one is the least
+table.insert(claims, {generation, utterance})
+if #claims > 100 then table.remove(claims, 1) end  -- of so old a connection nothing comes any more
+keep(generation, proven, claims, newest)
 stay()
 local missed = {}
 if newest >= utterance then

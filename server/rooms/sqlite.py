@@ -17,13 +17,17 @@ from ..errors import StoreAway, Superseded
 from .base import SUPERSEDED, Claim, Final, Kept, Notify, Page, Said, Speaker, new_epoch
 
 BUSY_S = 0.5  # seconds to wait for another process that has the file locked
-VERSION = 1
+VERSION = 2
 
-SCHEMA = f"""
+CLAIMS = """
+CREATE TABLE claims (
+    room TEXT, session TEXT, generation INTEGER, utterance INTEGER, PRIMARY KEY (room, session, generation)
+);
+"""
+SCHEMA = f"""{CLAIMS}
 CREATE TABLE rooms (name TEXT PRIMARY KEY, epoch TEXT, last INTEGER, seen REAL);
 CREATE TABLE sessions (
-    room TEXT, session TEXT, generation INTEGER, proven INTEGER, resumed INTEGER, newest INTEGER, until REAL,
-    PRIMARY KEY (room, session)
+    room TEXT, session TEXT, generation INTEGER, proven INTEGER, newest INTEGER, until REAL, PRIMARY KEY (room, session)
 );
 CREATE TABLE finals (
     room TEXT, offset INTEGER, session TEXT, utterance INTEGER, kept REAL, shown TEXT, ticket TEXT,
@@ -32,6 +36,13 @@ CREATE TABLE finals (
 CREATE INDEX finals_kept ON finals (kept);
 PRAGMA user_version = {VERSION};
 """
+
+SCHEMA_1 = f"""{CLAIMS}
+INSERT INTO claims SELECT room, session, generation, resumed FROM sessions WHERE resumed > 0;
+ALTER TABLE sessions DROP COLUMN resumed;
+PRAGMA user_version = {VERSION};
+"""
+FROM = {0: SCHEMA, 1: SCHEMA_1}  # the version of a file, 0 for an empty one
 
 T = TypeVar("T")
 
@@ -136,8 +147,8 @@ class Sqlite:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA secure_delete = FAST")  # what is deleted is not to be read in the file
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            if version in FROM:
+                db.executescript(f"BEGIN IMMEDIATE; {FROM[version]} COMMIT;")
             elif version != VERSION:
                 raise OSError(f"{self._path} is of another version of Sotto ({version}, expected {VERSION})")
         except BaseException:
@@ -155,13 +166,19 @@ class Sqlite:
         db.execute("INSERT OR REPLACE INTO rooms VALUES (?, ?, ?, ?)", (speaker.room, epoch, last, time.time()))
         return epoch, last
 
-    def _session(self, db: sqlite3.Connection, speaker: Speaker) -> tuple[int, int, int, int]:
-        """Its generation, the one of its newest final, where it was resumed, and its newest utterance."""
-        sql = "SELECT generation, proven, resumed, newest FROM sessions WHERE room = ? AND session = ?"
-        return db.execute(sql, (speaker.room, speaker.session)).fetchone() or (0, 0, 0, 0)
+    def _session(self, db: sqlite3.Connection, speaker: Speaker) -> tuple[int, int, int]:
+        """Its generation, the one of its newest final, and its newest utterance."""
+        sql = "SELECT generation, proven, newest FROM sessions WHERE room = ? AND session = ?"
+        return db.execute(sql, (speaker.room, speaker.session)).fetchone() or (0, 0, 0)
+
+    def _resumed(self, db: sqlite3.Connection, speaker: Speaker) -> int:
+        """At which utterance others have gone on behind this generation."""
+        sql = "SELECT min(utterance) FROM claims WHERE room = ? AND session = ? AND generation > ?"
+        (utterance,) = db.execute(sql, (speaker.room, speaker.session, speaker.generation)).fetchone()
+        return utterance or 0
 
     def _keep(self, db: sqlite3.Connection, speaker: Speaker, *state: int) -> None:
-        sql = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)"
+        sql = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)"
         db.execute(sql, (speaker.room, speaker.session, *state, time.time() + self._lease_s))
 
     def _open(self, db: sqlite3.Connection, speaker: Speaker) -> None:
@@ -174,8 +191,8 @@ class Sqlite:
     def _append(self, db: sqlite3.Connection, final: Final) -> tuple[str, int]:
         speaker, utterance = final.speaker, final.utterance
         epoch, last = self._room(db, speaker)
-        generation, proven, resumed, newest = self._session(db, speaker)
-        if speaker.generation < generation and utterance >= resumed:
+        generation, proven, newest = self._session(db, speaker)
+        if speaker.generation < generation and utterance >= self._resumed(db, speaker):
             raise Superseded(SUPERSEDED)
         if utterance <= newest:
             sql = "SELECT offset FROM finals WHERE room = ? AND session = ? AND utterance = ?"
@@ -186,17 +203,19 @@ class Sqlite:
         row = (speaker.room, offset, speaker.session, utterance, time.time(), final.shown, final.ticket)
         db.execute("INSERT INTO finals VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         newer = max(generation, speaker.generation), max(proven, speaker.generation)
-        self._keep(db, speaker, *newer, resumed, max(newest, utterance))
+        self._keep(db, speaker, *newer, max(newest, utterance))
         self._news.append((speaker.room, Said(speaker.session, utterance, final.shown, epoch, offset)))
         return epoch, offset
 
     def _claim(self, db: sqlite3.Connection, speaker: Speaker, known: int, utterance: int) -> Claim:
         self._room(db, speaker)
-        generation, proven, _, newest = self._session(db, speaker)
+        generation, proven, newest = self._session(db, speaker)
         if known < proven:
             raise Superseded(SUPERSEDED, param="ticket")
         generation = max(generation + 1, speaker.generation)
-        self._keep(db, speaker, generation, proven, utterance, newest)
+        self._keep(db, speaker, generation, proven, newest)
+        claim = (speaker.room, speaker.session, generation, utterance)
+        db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", claim)
         sql = (
             "SELECT offset, session, utterance, shown, ticket FROM finals"
             " WHERE room = ? AND session = ? AND utterance >= ? ORDER BY offset"
@@ -235,6 +254,7 @@ class Sqlite:
         db.execute("DELETE FROM finals WHERE kept <= ?", (now - self._retention_s,))
         # A session that is over still fences out its older connections until their tickets have expired.
         db.execute("DELETE FROM sessions WHERE until <= ?", (now - self._lease_s,))
+        db.execute("DELETE FROM claims WHERE (room, session) NOT IN (SELECT room, session FROM sessions)")
         db.execute(
             "DELETE FROM rooms WHERE seen <= ? AND name NOT IN (SELECT room FROM sessions)",
             (now - 2 * self._retention_s,),

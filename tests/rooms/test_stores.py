@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -137,6 +138,30 @@ async def test_what_its_ticket_vouches_for_may_come_later_from_the_old_connectio
         await store.append(final(speaker(name, generation=claim.generation), 2))
         await store.append(final(speaker(name), 1))
         assert [kept.utterance for kept in (await page(store, name)).finals] == [2, 1]
+
+
+async def test_and_no_more_than_the_ticket_that_its_session_went_on_with_vouches_for(shelf: Shelf, name: str) -> None:
+    async with shelf.open() as store:
+        one, two, three = (speaker(name, generation=generation) for generation in (1, 2, 3))
+        await store.claim(two, known=1, utterance=5)
+        await store.append(final(two, 7))  # it left number 6 unused
+        await store.claim(three, known=2, utterance=8)
+        for utterance in (5, 6):
+            with pytest.raises(Superseded):
+                await store.append(final(one, utterance))
+        await store.append(final(one, 4))
+        await store.append(final(two, 5))
+        with pytest.raises(Superseded):
+            await store.append(final(two, 8))
+        assert [kept.utterance for kept in (await page(store, name)).finals] == [7, 4, 5]
+
+
+async def test_of_two_tickets_the_older_one_says_what_may_still_come(shelf: Shelf, name: str) -> None:
+    async with shelf.open() as store:
+        await store.claim(speaker(name, generation=2), known=1, utterance=8)
+        await store.claim(speaker(name, generation=3), known=1, utterance=5)
+        with pytest.raises(Superseded):
+            await store.append(final(speaker(name), 6))
 
 
 async def test_two_that_present_one_ticket_are_two_generations(shelf: Shelf, name: str) -> None:
@@ -382,6 +407,18 @@ async def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path, content) -> N
         with pytest.raises(StoreAway, match="not kept"):
             await store.open(speaker("room"))
     assert path.is_dir() or path.read_bytes() == content
+
+
+async def test_a_file_of_the_first_version_goes_on(tmp_path) -> None:
+    with closing(sqlite3.connect(tmp_path / "rooms.db", isolation_level=None)) as db:
+        db.executescript((Path(__file__).parent / "rooms-1.sql").read_text())
+    for _ in range(2):
+        async with Shelf("sqlite", tmp_path / "rooms.db").open() as store:
+            assert [kept.utterance for kept in (await page(store, "hall")).finals] == [3, 1]
+            with pytest.raises(Superseded):
+                await store.append(final(speaker("hall"), 2))
+            assert await store.append(final(speaker("hall"), 1)) == ("e1", 2)
+            assert (await store.append(final(speaker("hall", generation=2), 3)))[1] == 1
 
 
 async def test_a_file_of_a_later_version_is_left_alone(tmp_path) -> None:
