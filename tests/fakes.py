@@ -121,8 +121,9 @@ class HeldStore(Sqlite):
         self.running += 1
         self.most = max(self.most, self.running)
         try:
+            page = await super().read(room, after, limit)
             await self._free.wait()
-            return await super().read(room, after, limit)
+            return page
         finally:
             self.running -= 1
 

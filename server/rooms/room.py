@@ -103,9 +103,11 @@ class Room:
                 self._append(kept)
         while self._frames and (self._frames[0].offset < page.first or not page.first):
             self.floor = self._frames.popleft().offset
-        if not page.first or page.first > self.floor:
-            self.floor = 0  # nothing older is anywhere
         self.last = max(self.last, page.last if not page.finals else 0)
+        if not self._frames:
+            self.floor = self.last
+        elif page.first > self.floor:
+            self.floor = 0  # nothing older is anywhere
         self.stir()
 
     def forgotten(self) -> None:

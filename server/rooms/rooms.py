@@ -200,6 +200,7 @@ class Rooms:
             room.users -= 1
             if not room.users:
                 del self._rooms[name]
+                self._stale.discard(room)
                 if not self._tasks.cancel_scope.cancel_called:
                     self._tasks.start_soon(self._forget, name)
 
@@ -215,6 +216,7 @@ class Rooms:
         await self._ask(self.store.follow, room.name)
         page = await self.find(room.name)
         room.load(await self.read(room.name, max(0, page.last - RECENT), RECENT) or page)
+        self._some_stale.set()  # there may have been news since it was read
 
     async def _forget(self, name: str) -> None:
         if name not in self._rooms:
@@ -223,7 +225,7 @@ class Rooms:
 
     def _hear(self, name: str, said: Said | None) -> None:
         room = self._rooms.get(name)
-        if room and room.loaded and (said is None or not room.hear(said)):
+        if room and (said is None or not room.hear(said)):
             self._refresh_soon(room)
 
     def _refresh_soon(self, room: Room) -> None:
@@ -235,7 +237,7 @@ class Rooms:
             await self._some_stale.wait()
             self._some_stale.clear()
             for room in [*self._stale]:
-                if not room.refreshing:
+                if room.loaded and not room.refreshing:
                     room.refreshing = True
                     self._tasks.start_soon(self._refresh, room)
 

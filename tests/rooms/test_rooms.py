@@ -12,7 +12,7 @@ from fakes import HeldStore
 
 from server.errors import RoomNotFound, StoreAway
 from server.rooms.base import Final, Speaker
-from server.rooms.room import PAGE, RECENT, Frame, Viewer
+from server.rooms.room import PAGE, RECENT, Frame, Gap, Viewer
 from server.rooms.rooms import BEAT_S, CALL_S, PING_S, READS, Rooms
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +140,46 @@ async def test_nobody_waits_for_a_store_that_is_known_to_be_away(clock: Clock) -
             tasks.start_soon(visit)
         await wait_all_tasks_blocked()
         assert rooms.away and rooms.viewers == 0 and store.reads == 0
+
+
+async def test_what_is_said_while_a_room_is_read_is_told_as_soon_as_it_is(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms, anyio.create_task_group() as tasks:
+        await rooms.open(ME)
+        store.hold()
+        told: list[int] = []
+
+        async def visit() -> None:
+            async with rooms.follow("hall") as room:
+                viewer = Viewer(room, rooms.read, 0, None)
+                while not told:
+                    told.extend(item.offset for item in await viewer.next() or [] if isinstance(item, Frame))
+
+        tasks.start_soon(visit)
+        for _ in range(2):  # what it is, and once more when it is listened to
+            await wait_all_tasks_blocked()
+            store.release_those()
+        await wait_all_tasks_blocked()
+        await rooms.append(final(1))  # too late for the third
+        store.release()
+        await wait_all_tasks_blocked()
+        assert told == [1]
+
+
+async def test_where_nothing_is_kept_any_more_a_viewer_is_told_what_it_missed() -> None:
+    store = HeldStore()
+    async with opened(store) as rooms:
+        for utterance in range(1, 6):
+            await rooms.append(final(utterance))
+        await store._call(lambda db: db.execute("UPDATE finals SET kept = 0"))
+        async with rooms.follow("hall") as room:
+            old, new = Viewer(room, rooms.read, 3, None), Viewer(room, rooms.read, 0, None)
+            assert await old.next() == [old.state] and await new.next() == [new.state]
+            assert await old.next() == [Gap(4, 5)] and old.at_end
+            await rooms.append(final(6))
+            await wait_all_tasks_blocked()
+            for viewer in (old, new):
+                assert [item.offset for item in await viewer.next() or [] if isinstance(item, Frame)] == [6]
 
 
 # -- who speaks ------------------------------------------------------------------------------------------------------
