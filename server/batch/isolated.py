@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ import anyio
 import numpy as np
 from anyio import to_thread
 from anyio.abc import Process
+from anyio.lowlevel import checkpoint
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ..errors import AudioCorrupt, Overloaded, SottoError
@@ -32,6 +34,9 @@ SLOWEST = 50  # … one for so many seconds of sound that are allowed: a slow ma
 END_S = 5.0  # seconds until a killed process must be gone
 TURN_S = 16.0  # seconds of sound that are given out at once: 30 ms of work for who takes them
 MOST = 2**22  # bytes in a message; a second of sound has 64 kB, the longest frame of FLAC 1 MB
+MOST_JSON = 4096  # bytes in any other
+AFTER = {b"": READY, READY: LENGTH + FAULT, LENGTH: SOUND + END + FAULT, SOUND: SOUND + END + FAULT}  # what may follow
+SAMPLE = np.dtype(np.float32).itemsize  # bytes
 KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment: what Python itself may need to start
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # seccomp's rules are each thread's own
 BOOT = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from server.batch.worker import main; main()"
@@ -66,46 +71,47 @@ class Sound:
         self._pipe = BufferedByteReceiveStream(process.stdout)
         self._longest_s = longest_s
         self._patience_s = 2 * _cpu_s(longest_s)  # for all the time that we wait for it
-        self._ready = self._ended = False
+        self._last = b""  # the kind of the last message
         self._count = 0  # samples
-        self._waiting: list[Samples] = []
+        self._waiting = bytearray()
 
     async def begin(self) -> None:
         """Returns when there is sound, or none to come."""
-        while not (self._waiting or self._ended):
+        while not self._waiting and self._last != END:
             await self._listen()
 
     async def read(self) -> Samples | None:
         """The next TURN_S seconds, float32, mono, 16 kHz; the last ones are fewer, and then comes None."""
-        while not self._ended and sum(map(len, self._waiting)) < TURN_S * RATE:
+        while self._last != END and len(self._waiting) < TURN_S * RATE * SAMPLE:
             await self._listen()
-        if not self._waiting:
-            return None
-        samples = np.concatenate(self._waiting)
-        self._waiting.clear()
-        return samples
+        samples, self._waiting = np.frombuffer(self._waiting, np.float32), bytearray()
+        return samples if len(samples) else None
 
     async def _listen(self) -> None:
         kind, payload = await self._message()
+        if kind not in AFTER[self._last]:
+            raise self._failed(f"{kind!r} after {self._last!r}")
+        self._last = kind
         try:
-            if kind == READY:
-                self._ready = True
-            elif kind == LENGTH:
-                told = json.loads(payload)
-                self.duration = told and float(told)
+            if kind == LENGTH:
+                self.duration = json.loads(payload)
+                if self.duration is not None and not isfinite(self.duration):
+                    raise ValueError(f"a length of {self.duration}")
             elif kind == SOUND:
-                self._hear(np.frombuffer(payload, np.float32))
+                self._hear(payload)
             elif kind == END:
-                self._ended, self.duration = True, self._count / RATE
+                self.duration = self._count / RATE
             elif kind == FAULT:
                 code, message = json.loads(payload)
                 raise FAULTS[code](message, param="file") if code in FAULTS else self._failed(message)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise self._failed(repr(error)) from error
 
-    def _hear(self, samples: Samples) -> None:
-        self._waiting.append(samples)
-        self._count += len(samples)
+    def _hear(self, sound: bytes) -> None:
+        if not sound or len(sound) % SAMPLE:
+            raise self._failed(f"a sound of {len(sound)} bytes")
+        self._waiting += sound
+        self._count += len(sound) // SAMPLE
         seconds = self._count / RATE
         if seconds > self._longest_s:
             raise self._failed("more sound than it may give")
@@ -116,8 +122,9 @@ class Sound:
         began = anyio.current_time()
         try:
             with anyio.fail_after(min(HANG_S, self._patience_s)):
+                await checkpoint()  # what has come already is not waited for, and others want their turn
                 kind, size = HEAD.unpack(await self._pipe.receive_exactly(HEAD.size))
-                if size > MOST:
+                if size > (MOST if kind == SOUND else MOST_JSON):
                     raise self._failed(f"{size} bytes at once")
                 return kind, await self._pipe.receive_exactly(size)
         except TimeoutError:
@@ -131,7 +138,7 @@ class Sound:
 
     def _failed(self, how: str) -> SottoError:
         log.warning("a decoder failed: %s", how[:500])
-        if not self._ready:
+        if not self._last:
             return Overloaded("no decoder could be started", retry_after_s=5)
         return AudioCorrupt("expected audio that can be decoded, got some at which the decoder failed", param="file")
 

@@ -15,7 +15,7 @@ from .decode import decode
 HEAD = struct.Struct("<cI")
 READY = b"r"  # all is loaded, all else is locked away; nothing of the file has been read
 LENGTH = b"l"  # JSON: seconds, or null
-SOUND = b"s"  # float32, mono, 16 kHz
+SOUND = b"s"  # float32, mono, 16 kHz; one at least
 FAULT = b"f"  # JSON: code, message
 END = b"e"
 FAULTS = {kind.code: kind for kind in (AudioCorrupt, AudioTooLarge, UnsupportedFormat)}
@@ -32,14 +32,15 @@ def main() -> None:
     tell(READY)
     try:
         for block in decode(file, longest_s=longest_s, length=lambda seconds: tell(LENGTH, as_json(seconds))):
-            tell(SOUND, block.tobytes())
+            if len(block):
+                tell(SOUND, block.tobytes())
         tell(END)
     except BrokenPipeError:
         pass  # nobody listens any more
     except SottoError as fault:
         tell(FAULT, as_json([fault.code, fault.message]))
     except Exception as error:
-        tell(FAULT, as_json([SottoError.code, repr(error)]))
+        tell(FAULT, as_json([SottoError.code, repr(error)[:500]]))
 
 
 def tell(kind: bytes, payload: bytes = b"") -> None:

@@ -14,12 +14,15 @@ import numpy as np
 import psutil
 import pytest
 from anyio import create_task_group, fail_after
+from anyio.abc import ByteReceiveStream
+from anyio.lowlevel import checkpoint
 from flac import silent
 from test_batch_decode import FORMATS, encoded, wav
 
 from server.batch import isolated
 from server.batch.decode import decode
-from server.batch.isolated import TURN_S, decoded
+from server.batch.isolated import SAMPLE, TURN_S, Sound, decoded
+from server.batch.worker import END, FAULT, HEAD, LENGTH, READY, SOUND
 from server.errors import AudioCorrupt, AudioTooLarge, Overloaded, UnsupportedFormat
 from server.speech.types import RATE
 
@@ -138,6 +141,68 @@ async def test_a_decoder_that_cannot_be_started_is_our_fault(monkeypatch):
         with on_disk(MINUTE) as file, fail_after(60), pytest.raises(Overloaded):
             async with decoded(file, longest_s=100):
                 pass
+
+
+def message(kind: bytes, payload: bytes = b"") -> bytes:
+    return HEAD.pack(kind, len(payload)) + payload
+
+
+BEGIN = message(READY) + message(LENGTH, b"60.0")
+LIES = {  # what a decoder that was broken into says for ever: the beginning, and what is repeated
+    "sound of nothing": (BEGIN, message(SOUND)),
+    "half a sample": (BEGIN, message(SOUND, b"ab")),
+    "another beginning": (b"", message(READY)),
+    "another length": (BEGIN, message(LENGTH, b"60.0")),
+    "a length without end": (message(READY), message(LENGTH, b"Infinity")),
+    "a length that is none": (message(READY), message(LENGTH, b"[" * 4000)),
+    "a long fault": (BEGIN, message(FAULT, b'["audio.corrupt", "%s"]' % (b"a" * 5000))),
+    "what nobody knows": (BEGIN, message(b"x")),
+}
+
+
+def broken_into(monkeypatch, begin: bytes, more: bytes, times: int) -> None:
+    """Decoders say this, and then that they have ended, whatever their file is."""
+    say = f"say({begin!r})\nfor _ in range({times}): say({more!r})\nsay({message(END)!r})"
+    monkeypatch.setattr(isolated, "BOOT", f"import sys\nsay = sys.stdout.buffer.write\n{say}")
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_decoder_that_was_broken_into_is_not_listened_to(lie, monkeypatch):
+    broken_into(monkeypatch, *LIES[lie], times=10**9)
+    with on_disk(MINUTE) as file, fail_after(60), pytest.raises(AudioCorrupt):
+        async with decoded(file, longest_s=100) as sound:
+            await sound.read()
+
+
+class Full(ByteReceiveStream):
+    """A process whose pipe has been filled."""
+
+    def __init__(self, pipe: bytes) -> None:
+        self._pipe = io.BytesIO(pipe)
+        self.stdout = self
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        return self._pipe.read(max_bytes)
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_a_decoder_with_many_small_things_to_say_lets_others_have_their_turn():
+    turns, count = 0, 1000
+    sound = Sound(Full(BEGIN + message(SOUND, bytes(SAMPLE)) * count + message(END)), longest_s=100)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    async with create_task_group() as tasks:
+        tasks.start_soon(others)
+        assert len(await sound.read()) == count
+        assert turns >= count
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc here")
