@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from ..batch.transcribe import Segment, Transcript
 from ..engines.languages import NAMES
 from ..errors import RequestInvalid
-from ..speech.agreement import join
+from ..speech.agreement import appending
 from . import messages
 from .auth import credential
 from .batch import TEXT
@@ -105,18 +105,6 @@ def to_verbose_json(transcript: Transcript) -> dict[str, Any]:
         "words": [{"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in transcript.words],
         "usage": _usage(transcript),
     }
-
-
-def appending() -> Callable[[str], str]:
-    """Gives back each text as it goes behind those before: with a space first, where the script has one."""
-    grown = ""
-
-    def append(text: str) -> str:
-        nonlocal grown
-        before, grown = grown, join([grown, text])
-        return grown[len(before) :]
-
-    return append
 
 
 JSON: dict[str, Callable[[Transcript], dict[str, Any]]] = {"json": to_json, "verbose_json": to_verbose_json}

@@ -7,7 +7,7 @@ and goes hinders nothing; in scripts without spaces every character is a word.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .types import Hypothesis, Word
@@ -71,13 +71,23 @@ def write(tokens: Sequence[Token]) -> str:
     return "".join(t.text if t.glued or not i else f" {t.text}" for i, t in enumerate(tokens))
 
 
-def join(texts: Sequence[str]) -> str:
+def join(texts: Iterable[str]) -> str:
     """Texts one after the other, with a space where the script has one."""
-    joined = ""
-    for text in filter(None, (t.strip() for t in texts)):
-        glue = "" if not joined or (LAST_UNSPACED.search(joined) and PIECE_UNSPACED.match(text)) else " "
-        joined += glue + text
-    return joined
+    return "".join(map(appending(), texts))
+
+
+def appending() -> Callable[[str], str]:
+    """Gives back each text as it goes behind those before: with a space first, where the script has one."""
+    last = ""
+
+    def append(text: str) -> str:
+        nonlocal last
+        before, text = last, text.strip()
+        last = text or before
+        glued = not text or not before or (LAST_UNSPACED.search(before) and PIECE_UNSPACED.match(text))
+        return text if glued else f" {text}"
+
+    return append
 
 
 def beyond(told: str, text: str) -> str | None:
