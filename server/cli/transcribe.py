@@ -38,6 +38,7 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
+    text: str
     finals: list[Final]
     whole: dict[str, Any]  # the server's answer
 
@@ -49,7 +50,7 @@ class Transcript:
                 return subtitles.vtt(self.finals)
             case "json":
                 return json.dumps(self.whole, ensure_ascii=False, indent=2) + "\n"
-        return f"{self.whole['transcript']}\n"
+        return f"{self.text}\n"
 
 
 class Busy(Failed):
@@ -174,31 +175,46 @@ class Sending(FileIO):
 
 
 def asked(client: httpx2.Client, address: str, file: Sending, fields: dict[str, str], show: Show) -> Transcript:
-    finals = []
     name = Path(str(file.name)).name.encode(errors="replace").decode()  # names on disk need not be text
     with client.stream("POST", address, data=fields, files={"file": (name, file)}) as answer:
         if answer.status_code != 200:
             answer.read()
             raise refusal(answer)
-        for event in events(answer.iter_lines()):
-            match event["type"]:
-                case "progress":
-                    show(progress(event["done_s"], event["duration_s"]))
-                case "final":
-                    words = tuple(Word(word["text"], word["start"], word["end"]) for word in event["words"])
-                    finals.append(Final(event["start"], event["end"], event["text"], words))
-                case "done":
-                    return Transcript(finals, {key: value for key, value in event.items() if key != "type"})
-                case "error":
-                    raise Failed(fault(event["error"]))
+        try:
+            return heard(events(answer.iter_bytes()), show)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Failed(f"{address} told something that cannot be read; is it a Sotto?") from None
+
+
+def heard(events: Iterator[dict[str, Any]], show: Show) -> Transcript:
+    """Raises Failed, and all that comes of events that are none."""
+    finals = []
+    for event in events:
+        match event["type"]:
+            case "progress":
+                show(progress(event["done_s"], event["duration_s"]))
+            case "final":
+                words = tuple(Word(word["text"], word["start"], word["end"]) for word in event["words"])
+                finals.append(Final(event["start"], event["end"], event["text"], words))
+            case "done":
+                whole = {key: value for key, value in event.items() if key != "type"}
+                return Transcript(event["transcript"], finals, whole)
+            case "error":
+                raise Failed(fault(event["error"]))
     raise Failed("the server's answer has no end")
 
 
-def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """Server-Sent Events of one line each."""
-    for line in lines:
-        if line.startswith("data:"):
-            yield json.loads(line.removeprefix("data:"))
+def events(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """Server-Sent Events of one line each, which a line feed ends: to httpx2 other characters of a text do so, too."""
+    begun: list[bytes] = []
+    for piece in pieces:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            line = b"".join([*begun, end])
+            begun.clear()
+            if line.startswith(b"data:"):
+                yield json.loads(line.removeprefix(b"data:"))
+        begun.append(rest)
 
 
 def refusal(answer: httpx2.Response) -> Failed:

@@ -11,6 +11,7 @@ import pytest
 
 from server.cli import commands, transcribe
 from server.cli.screen import Screen
+from server.cli.target import Failed
 
 from .conftest import KEY
 
@@ -135,3 +136,44 @@ def test_a_server_without_room_is_asked_again(sotto, server):
             screen = Screen(io.StringIO())
             said = transcribe.transcribed(client, target, WEBM, {"format": "verbose_json"}, screen, wait)
     assert waited[0] == 5.0 and "best of times" in said.whole["transcript"]
+
+
+# -- what a server may say -----------------------------------------------------------------------------------------
+
+
+def told(answer: bytes, cut: int = 65_536) -> transcribe.Transcript:
+    """What becomes of this answer, whose bytes come in pieces."""
+    pieces = [answer[at : at + cut] for at in range(0, len(answer), cut)]
+    with httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=iter(pieces)))) as client:
+        return transcribe.transcribed(client, "http://a/api/transcribe", WEBM, {}, Screen(io.StringIO()))
+
+
+@pytest.mark.parametrize("cut", [1, 7, 65_536])
+def test_no_character_of_a_text_ends_a_line(cut):
+    text = "one\u2028two\u2029three\x85four\x0bfive\x0csix\x1cseven"
+    done = json.dumps({"type": "done", "transcript": text}, ensure_ascii=False)
+    assert told(f":\n\ndata: {done}\n\n".encode(), cut).text == text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"data: {\n\n",
+        b"data: \xff\n\n",
+        b"data: []\n\n",
+        b"data: {}\n\n",
+        b'data: {"type": "done"}\n\n',
+        b'data: {"type": "error", "error": "no"}\n\n',
+        b'data: {"type": "progress", "done_s": "a", "duration_s": 1}\n\n',
+        b'data: {"type": "final", "words": [1]}\n\n',
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_told_in_a_line(answer):
+    with pytest.raises(Failed, match="^http://a/api/transcribe told something that cannot be read; is it a Sotto"):
+        told(answer)
+
+
+@pytest.mark.parametrize("answer", [b"<html></html>\n", b'data: {"type": "final", "words": [], "start": 1, "'])
+def test_an_answer_that_breaks_off_has_no_end(answer):
+    with pytest.raises(Failed, match="the server's answer has no end"):
+        told(answer)
