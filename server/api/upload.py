@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 import anyio
 from fastapi import Request, Response
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -31,7 +31,7 @@ LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, 
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
 IN_MEMORY = 1_048_576  # bytes of a file; a larger one is on disk
 FIELDS = 100  # of the form, besides the file
-FIELD = 65_536  # bytes of each: they are in memory, and a prompt has 2000 characters
+FIELDS_BYTES = 2_097_152  # of them all, in memory; OpenAI's have up to four voices to know again, of 430 kB each
 FORM = "expected a multipart form with the field file"
 
 log = logging.getLogger("sotto")
@@ -201,14 +201,27 @@ async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
         raise NoForm(FORM, param="file")  # its fields are not even looked for: of other forms that takes long
     limited = bounded(request, most)
     try:
-        form = await limited.form(max_files=1, max_fields=FIELDS, max_part_size=FIELD)
-    except HTTPException as error:
-        raise RequestInvalid(str(error.detail)) from None
+        form = await Form(limited.headers, limited.stream(), max_files=1, max_fields=FIELDS).parse()
+    except MultiPartException as error:
+        raise RequestInvalid(error.message) from None
     try:
         yield form
     finally:
         with anyio.CancelScope(shield=True):
-            await limited.close()
+            await form.close()
+
+
+class Form(MultiPartParser):
+    """Bounds what all fields have in memory together; Starlette's own only bounds each."""
+
+    _left = FIELDS_BYTES
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._current_part.file is None:
+            self._left -= end - start
+            if self._left < 0:
+                raise MultiPartException(f"expected at most {FIELDS_BYTES} bytes besides the file")
+        super().on_part_data(data, start, end)
 
 
 @asynccontextmanager

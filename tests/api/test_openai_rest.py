@@ -130,6 +130,12 @@ async def test_other_fields_are_passed_over(site):
     assert (await post(site, **fields, **{"timestamp_granularities[]": "word"})).status_code == 200
 
 
+async def test_voices_to_know_again_are_passed_over(site):
+    voice = f"data:audio/wav;base64,{'A' * 430_000}"  # ten seconds
+    fields = {"known_speaker_names[]": ["Ann"] * 4, "known_speaker_references[]": [voice] * 4}
+    assert (await post(site, **fields)).status_code == 200
+
+
 async def test_the_models_are_the_engine(site):
     listed = (await site.client.get("/v1/models")).json()
     (model,) = listed["data"]
