@@ -274,10 +274,14 @@ def bounded(request: Request, most: int) -> Request:
 
 
 class Refusal(Response):
-    """Says so at once, and then takes in what is still being sent: a connection cut too early loses the answer."""
+    """Says so at once, and then takes in what is still being sent: a connection cut too early loses the answer.
+
+    It is cut in the end: on one that is kept for another request, uvicorn would take all the rest in, however long.
+    """
 
     def __init__(self, answer: Response) -> None:
         super().__init__()
+        answer.headers["Connection"] = "close"
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -281,6 +281,22 @@ async def test_a_server_that_is_being_stopped_takes_no_file_and_finishes_those_i
     assert upload.got[0]["status"] == 200 and not site.service.busy
 
 
+@pytest.mark.parametrize(
+    "path, settings, status",
+    [
+        ("/api/transcribe", {"api_keys": "a-key-of-the-tests"}, 401),
+        ("/api/transcribe", {"max_upload_bytes": MOST}, 413),
+        ("/v1/audio/transcriptions", {"max_upload_bytes": MOST}, 413),
+        ("/v1/listen", {"max_upload_bytes": MOST}, 413),
+        ("/v1/listen?multichannel=true", {}, 400),
+    ],
+)
+async def test_a_connection_on_which_an_upload_was_refused_is_not_kept(path, settings, status):
+    async with serving(**settings) as site:
+        answer = await site.client.post(path, files={"file": ("a.wav", recording("wav"))})
+    assert answer.status_code == status and answer.headers["connection"] == "close"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Process]:
     with process(tmp_path_factory.mktemp("server"), SOTTO_MAX_UPLOAD_BYTES=str(MOST)) as server:
