@@ -15,8 +15,9 @@ from ..batch.transcribe import Transcript
 from ..errors import RequestInvalid
 from ..speech import subtitles
 from . import formats, messages
+from .events import Events
 from .service import Service
-from .upload import Tell, Upload, file_of, transcribed
+from .upload import Upload, file_of, transcribed
 
 JSON = {"json": formats.to_json, "verbose_json": formats.to_verbose_json}
 TEXT: dict[str, Callable[[Transcript], Response]] = {
@@ -39,7 +40,7 @@ def wants_events(request: Request) -> bool:
     return any(kind.split(";")[0].strip() == "text/event-stream" for kind in kinds)
 
 
-async def _answer(form: FormData, state: Service, tell: Tell, *, stream: bool) -> Response | str:
+async def _answer(form: FormData, state: Service, events: Events, *, stream: bool) -> Response | str:
     file = file_of(form)
     format = _field(form, "format") or "json"
     known = [*JSON] if stream else [*JSON, *TEXT]
@@ -53,8 +54,8 @@ async def _answer(form: FormData, state: Service, tell: Tell, *, stream: bool) -
         return await to_thread.run_sync(make, transcript, limiter=state.files)  # cues of hours take a second
     finals = count(1)
     transcript = await read(
-        publish=lambda segment: tell(_line("final", utterance=next(finals), **formats.to_final(segment))),
-        progress=lambda *seconds: tell(_line("progress", **formats.to_progress(*seconds)), passing=True),
+        publish=lambda segment: events.tell(_line("final", utterance=next(finals), **formats.to_final(segment))),
+        progress=lambda *seconds: events.tell(_line("progress", **formats.to_progress(*seconds)), passing=True),
     )
     return await to_thread.run_sync(lambda: _line("done", **JSON[format](transcript)), limiter=state.files)
 

@@ -15,15 +15,18 @@ HEADERS = [
 
 
 class Events:
-    """`tell` never waits; `flow` sends as fast as the client reads. The status is 200, sent with the first event."""
+    """`tell` never waits; `flow` sends as fast as the client reads.
+
+    The status is 200, sent with the first event, or with a comment if none comes for KEEPALIVE_S and that is allowed.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._waiting: list[str] = []
         self._passing: str | None = None
         self._news = anyio.Event()
-        self._closed = False
-        self.begun = False  # something was told: it is too late for another status
+        self._closed = self._allowed = False
+        self.begun = False  # it is too late for another status
 
     def tell(self, data: str, *, passing: bool = False) -> None:
         """One event, whose data is one line. A passing one is left out if there are newer ones when it is sent."""
@@ -32,6 +35,10 @@ class Events:
         if not passing:
             self._waiting.append(data)
         self._news.set()
+
+    def allow(self) -> None:
+        """There is nothing to tell yet, but it will be a stream."""
+        self._allowed = True
 
     def close(self) -> None:
         """Nothing more will be told."""
@@ -45,7 +52,10 @@ class Events:
             with anyio.move_on_after(KEEPALIVE_S) as waiting:
                 await self._news.wait()
             self._news = anyio.Event()
-            text = ":\n\n" if waiting.cancelled_caught else self._told()
+            text = self._told()
+            if waiting.cancelled_caught and not (text or self._closed):
+                text = ":\n\n"
+                self.begun |= self._allowed
             if not (self.begun and text):
                 continue
             if not started:

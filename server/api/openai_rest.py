@@ -24,8 +24,9 @@ from . import messages
 from .auth import credential
 from .batch import TEXT
 from .errors import openai_error, response
+from .events import Events
 from .service import Service, service
-from .upload import Tell, Upload, file_of, transcribed
+from .upload import Upload, file_of, transcribed
 
 PATH = "/v1/audio/transcriptions"
 STREAMED = ("json", "text")
@@ -60,7 +61,7 @@ def _model(request: Request) -> dict[str, Any]:
     return {"id": state.pool.engine.name.replace(" ", "-"), "object": "model", "created": 0, "owned_by": "sotto"}
 
 
-async def _answer(form: FormData, state: Service, tell: Tell) -> Response | str:
+async def _answer(form: FormData, state: Service, events: Events) -> Response | str:
     file = file_of(form)
     format = _text(form, "response_format") or "json"
     if format not in (known := [*JSON, *TEXT]):
@@ -81,9 +82,9 @@ async def _answer(form: FormData, state: Service, tell: Tell) -> Response | str:
 
     def publish(segment: Segment) -> None:
         if delta := append(segment.text):
-            tell(_line(type="transcript.text.delta", delta=delta))
+            events.tell(_line(type="transcript.text.delta", delta=delta))
 
-    transcript = await read(publish=publish)
+    transcript = await read(publish=publish, progress=lambda *_: events.allow())
     return _line(type="transcript.text.done", text=transcript.text, usage=_usage(transcript))
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from tempfile import SpooledTemporaryFile
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import anyio
 from fastapi import Request, Response
@@ -37,13 +37,7 @@ FORM = "expected a multipart form with the field file"
 log = logging.getLogger("sotto")
 
 
-class Tell(Protocol):
-    """Sends the client an event at once, see Events.tell; the first one makes the answer a stream."""
-
-    def __call__(self, data: str, *, passing: bool = False) -> None: ...
-
-
-Answer = Callable[[FormData, Service, Tell], Awaitable[Response | str]]
+Answer = Callable[[FormData, Service, Events], Awaitable[Response | str]]
 Take = Callable[[Request, int], AbstractAsyncContextManager[FormData]]
 
 
@@ -55,8 +49,8 @@ def told(fault: SottoError) -> str:
 class Upload(Response):
     """The response of a route for whole files: takes the form in by `take`, and sends what `answer` makes of it.
 
-    `answer` is given the form, the service, and `tell`; it returns a response, or the last event. What it raises
-    becomes a response by `refuse`, or an event by `broke` once something was told. It is cancelled when the client goes
+    `answer` is given the form, the service, and the events; it returns a response, or the last event. What it raises
+    becomes a response by `refuse`, or an event by `broke` once a stream has begun. It is cancelled when the client goes
     away, or has no time left because the server is being stopped. Whoever has the whole answer finds the place free
     for another file.
     """
@@ -87,7 +81,7 @@ class Upload(Response):
         with suppress(ClientDisconnect):
             async with beside(events.flow):
                 try:
-                    made = await self._made(request, events.tell)
+                    made = await self._made(request, events)
                     if isinstance(made, str):
                         events.tell(made)
                     else:
@@ -104,12 +98,12 @@ class Upload(Response):
                 events.close()
         return None if events.begun else answer
 
-    async def _made(self, request: Request, tell: Tell) -> Response | str:
+    async def _made(self, request: Request, events: Events) -> Response | str:
         state = service(request)
         with admitted(state):
             async with unless(state.stopped), self._take(request, state.limits.max_upload_bytes) as form:
                 async with unless(partial(disconnect, request)):
-                    return await self._make(form, state, tell)
+                    return await self._make(form, state, events)
 
     def _refusal(self, fault: SottoError) -> Response:
         answer = self._refuse(fault)

@@ -165,6 +165,18 @@ async def test_a_quiet_stream_shows_that_it_is_there(clock: Clock):
     assert client.text == "data: 1\n\n:\n\n" and KEEPALIVE_S < 10
 
 
+async def test_a_stream_is_not_begun_by_a_comment_when_it_is_over(clock: Clock):
+    client = Client()
+    stream = Events(client.send)
+    stream.allow()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stream.flow)
+        await anyio.wait_all_tasks_blocked()
+        stream.close()
+        await clock.forward(KEEPALIVE_S + 1)
+    assert not client.got and not stream.begun
+
+
 async def test_what_passes_is_left_out_when_there_is_something_newer():
     client = Client()
     stream = Events(client.send)

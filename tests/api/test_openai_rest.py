@@ -13,11 +13,12 @@ import anyio
 import httpx
 import pytest
 
+from server.api.events import KEEPALIVE_S
 from server.engines.base import Speech
 from server.speech.types import Hypothesis, Word
 
-from .conftest import RECORDINGS, Bare, Process, Site, process, serving
-from .engines import Counts, Refuses
+from .conftest import RECORDINGS, Bare, Clock, Process, Site, process, serving
+from .engines import Counts, Refuses, Waits
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +180,20 @@ async def test_an_engine_that_fails_for_good_is_not_asked_again():
         stream = await post(site, stream="true")
     assert answer.status_code == stream.status_code == 503 and answer.headers["x-should-retry"] == "false"
     assert (error(answer)["type"], error(answer)["code"]) == ("server_error", "engine.unavailable")
+
+
+async def test_a_stream_that_is_slow_to_have_a_text_shows_that_it_is_there(clock: Clock):
+    engine = Waits()
+    async with serving(engine) as site, anyio.create_task_group() as tasks:
+        upload = Bare(site, WEBM, path=PATH, stream="true")
+        tasks.start_soon(upload.post)
+        await anyio.to_thread.run_sync(engine.begun.wait, 20)
+        assert not upload.got  # the engine may still fail, and that would have a status
+        await clock.forward(KEEPALIVE_S + 1)
+        start, comment = upload.got
+        assert (start["status"], comment["body"]) == (200, b":\n\n")
+        engine.go.set()
+    assert b'"type":"transcript.text.done"' in upload.got[-2]["body"]
 
 
 async def test_a_fault_in_mid_stream_is_an_event_that_the_libraries_raise():

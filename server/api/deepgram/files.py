@@ -12,8 +12,9 @@ from starlette.datastructures import FormData
 from ...batch.transcribe import Segment, Transcript
 from ...errors import RequestInvalid, SottoError
 from ..errors import response
+from ..events import Events
 from ..service import Service, service
-from ..upload import Refusal, Tell, Upload, at_the_door, body_of, file_of, transcribed
+from ..upload import Refusal, Upload, at_the_door, body_of, file_of, transcribed
 from .about import About
 from .options import FileOptions, read
 from .words import SURE, alternative
@@ -40,7 +41,7 @@ async def listen(request: Request) -> Response:
 
 
 async def _answer(
-    form: FormData, state: Service, _tell: Tell, *, options: FileOptions, language: str | None
+    form: FormData, state: Service, _events: Events, *, options: FileOptions, language: str | None
 ) -> Response:
     about, file = About(state.pool.engine.name), file_of(form)
     transcript = await transcribed(file, state, language=language, prompt=options.prompt)
