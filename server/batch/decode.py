@@ -5,8 +5,10 @@ demuxer is named here, from the first bytes; formats, codecs and protocols are w
 reads through a Python file only, so that it has nothing it could open.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from io import SEEK_END
 from itertools import groupby, repeat
 from math import inf
 from time import monotonic
@@ -30,8 +32,12 @@ LONGEST_GAP_S = 60.0  # one further ahead is a damaged time stamp, not a silence
 RATES = range(4_000, 384_001)  # Hz; outside, a header lies, and a block would be resampled to gigabytes
 MOST_SAMPLES = 384_000  # a second, in all channels: 8 of 48 kHz, 2 of 192 kHz
 COUNTING_S = 2.0  # seconds in which the packets of a file are counted before it is read: 600,000 of them
+DOUBTING_S = 0.5  # … where its header says that it is too long: what is damaged has fewer, and they are what counts
 GUESSED = ("mp3", "aac")  # their length is guessed from a few frames, and no file is refused for a guess
 MAGIC = 12  # bytes that tell the format
+WINDOW = 2_097_152  # bytes at an end of a Matroska file: more than 30 s, and no recorder writes longer Clusters
+TIMESTAMP_SCALE = re.compile(rb"\x2a\xd7\xb1([\x81-\x88].{8})", re.DOTALL)  # ns
+CLUSTER_TIMESTAMP = re.compile(rb"\x1f\x43\xb6\x75.{1,14}?\xe7([\x81-\x88].{8})", re.DOTALL)  # after its size, or a CRC
 
 PCM = ("u8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "alaw", "mulaw")
 CODECS = frozenset({"opus", "vorbis", "aac", "mp3", "mp3float", "flac", "alac", *(f"pcm_{form}" for form in PCM)})
@@ -59,8 +65,9 @@ def decode(
     file.seek(0)
     demuxer = sniff(file.read(MAGIC))
     too_large = AudioTooLarge(f"expected at most {longest_s:g} s of audio, got more", param="file")
+    last = _last_cluster(file) if demuxer == "matroska" else None
     with _open(file, demuxer) as container:
-        seconds = _length(container, longest_s)
+        seconds = _length(container, longest_s, last)
     length(seconds)
     if seconds is not None and seconds > longest_s + BLOCK_S:
         raise too_large
@@ -116,14 +123,32 @@ def _open(file: BinaryIO, demuxer: str) -> InputContainer:
         raise AudioCorrupt(f"expected a whole {demuxer} header, got one that cannot be read", param="file") from error
 
 
-def _length(container: InputContainer, longest_s: float) -> float | None:
-    """Seconds by the packets, which cannot lie as a header can; where counting takes long, by the header."""
+def _last_cluster(file: BinaryIO) -> float | None:
+    """Seconds at which the last Cluster of Matroska (RFC 9559) begins: recorders leave the length out of the header."""
+    file.seek(0)
+    scales = TIMESTAMP_SCALE.findall(file.read(WINDOW))
+    file.seek(max(0, file.seek(0, SEEK_END) - WINDOW))
+    times = CLUSTER_TIMESTAMP.findall(file.read(WINDOW))
+    if not times:
+        return None
+    scale, time = _number(scales[0]) if scales else 1_000_000, _number(times[-1])
+    return scale * time * 1e-9
+
+
+def _number(element: bytes) -> int:
+    """The value behind its size."""
+    return int.from_bytes(element[1 : 1 + element[0] % 16])
+
+
+def _length(container: InputContainer, longest_s: float, last: float | None) -> float | None:
+    """Seconds by the packets, which cannot lie; where counting takes long, by the header or else by the `last` time."""
     stream = _audio(container)
-    header = container.duration / av.time_base if container.duration else None
-    too_long = header is not None and header > longest_s + BLOCK_S
-    give_up = inf if too_long and container.format.name in GUESSED else monotonic() + COUNTING_S
     base = float(stream.time_base or 0)
     origin = (container.start_time or 0) / av.time_base
+    header = container.duration / av.time_base if container.duration else last and last - origin
+    too_long = header is not None and header > longest_s + BLOCK_S
+    guessed = too_long and container.format.name in GUESSED
+    give_up = inf if guessed else monotonic() + (DOUBTING_S if too_long else COUNTING_S)
     place = 0.0
     for packet in _packets(container, stream):
         gap = packet.pts * base - origin - place if packet.pts is not None else 0.0

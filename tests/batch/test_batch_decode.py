@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soxr
 from flac import silent
+from webm import recorded
 
 from server.batch.decode import OPTIONS, decode
 from server.errors import AudioCorrupt, AudioTooLarge, UnsupportedFormat
@@ -258,6 +259,33 @@ def test_where_counting_takes_too_long_the_header_is_believed(monkeypatch):
     assert told == [pytest.approx(600, abs=10)]
     with pytest.raises(AudioTooLarge):
         next(decode(io.BytesIO(silent(600, 8000)), longest_s=500))
+
+
+def test_where_there_is_no_header_the_last_cluster_is_believed(monkeypatch):
+    monkeypatch.setattr("server.batch.decode.COUNTING_S", 0.0)
+    told = []
+    next(decode(io.BytesIO(recorded(600)), longest_s=3600, length=told.append))
+    assert told == [pytest.approx(600, abs=11)]
+    monkeypatch.setattr("server.batch.decode.DOUBTING_S", 0.0)
+    with pytest.raises(AudioTooLarge):
+        next(decode(io.BytesIO(recorded(600)), longest_s=500))
+
+
+@pytest.mark.parametrize("scale, seconds", [(1_000_000, 590), (500_000, 295)])
+def test_the_last_cluster_tells_its_time_in_the_files_own_ticks(monkeypatch, scale, seconds):
+    monkeypatch.setattr("server.batch.decode.COUNTING_S", 0.0)
+    told, ticks = [], b"\x2a\xd7\xb1\x83"
+    data = recorded(600).replace(ticks + (1_000_000).to_bytes(3), ticks + scale.to_bytes(3))
+    next(decode(io.BytesIO(data), longest_s=3600, length=told.append))
+    assert told == [pytest.approx(seconds)]
+
+
+def test_a_header_that_says_too_much_is_not_believed_where_the_packets_are_soon_counted():
+    data = bytearray(silent(600, 8000))
+    data[21:26] = bytes([data[21] | 0xF, 0xFF, 0xFF, 0xFF, 0xFF])  # samples: 36 bits
+    told = []
+    next(decode(io.BytesIO(bytes(data)), longest_s=3600, length=told.append))
+    assert told == [pytest.approx(600, abs=20)]
 
 
 def test_no_file_is_refused_for_a_guess_of_its_length(monkeypatch):
