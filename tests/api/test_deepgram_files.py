@@ -64,11 +64,12 @@ async def test_utterances_come_when_they_are_wished(site):
 
 
 async def test_the_language_that_was_detected_is_told_to_who_asks(site):
-    for query, expected in (("detect_language=true&language=en", "de"), ("language=en", None)):
+    for query in ("detect_language=true&language=en", "detect_language=en", "detect_language=en&detect_language=de"):
         channel = (await post(site, query)).json()["results"]["channels"][0]
-        assert channel.get("detected_language") == expected
-    assert site.service.pool.engine.asked[0].language is None
-    assert site.service.pool.engine.asked[-1].language == "en"
+        assert channel["detected_language"] == "de" and site.service.pool.engine.asked[-1].language is None
+    for query in ("language=en", "detect_language=false&language=en"):
+        channel = (await post(site, query)).json()["results"]["channels"][0]
+        assert "detected_language" not in channel and site.service.pool.engine.asked[-1].language == "en"
 
 
 async def test_terms_are_told_to_the_engine(site):

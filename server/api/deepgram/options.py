@@ -48,6 +48,12 @@ class FileOptions(Common):
     multichannel: bool = False
     utterances: bool = False
 
+    @field_validator("detect_language", mode="before")
+    @classmethod
+    def _among(cls, value: str) -> bool:
+        """A switch, or the languages to choose among, one by one; the engine chooses among all that it knows."""
+        return value.lower() not in ("false", "0")
+
     @field_validator("multichannel")
     @classmethod
     def _mixed(cls, value: bool) -> bool:
