@@ -27,6 +27,8 @@ from .events import Events
 from .service import STOPPED, Service, new_id, service
 
 BODY_S = 30.0  # seconds in which some of a body must come
+SLOWEST = 4096  # bytes a second on the whole, as a poor mobile line has; with less, few could keep all others out …
+PATIENCE_S = 60.0  # … but not before so many seconds: lines break, and most files are through by then
 LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, before its connection is cut
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
 IN_MEMORY = 1_048_576  # bytes of a file; a larger one is on disk
@@ -244,14 +246,14 @@ class TooMuch(AudioTooLarge):
 def bounded(request: Request, most: int) -> Request:
     """The same request, whose body ends with TooMuch as soon as it is too long, whatever its headers say.
 
-    Where nothing comes for long it ends with IdleTimeout.
+    Where nothing comes for long, or little for longer, it ends with IdleTimeout.
     """
     too_large = TooMuch(f"expected a file of at most {most} bytes", param="file")
     limit = most + OVERHEAD
     declared: Any = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
         raise too_large
-    came = 0
+    began, came = anyio.current_time(), 0
 
     async def receive() -> Message:
         nonlocal came
@@ -262,6 +264,9 @@ def bounded(request: Request, most: int) -> Request:
         came += len(message.get("body", b""))
         if came > limit:
             raise too_large
+        seconds = anyio.current_time() - began
+        if message.get("more_body") and seconds > PATIENCE_S and came < SLOWEST * seconds:
+            raise IdleTimeout(f"expected {SLOWEST} bytes a second, got {came / seconds:.0f}", param="file")
         return message
 
     return Request(request.scope, receive)

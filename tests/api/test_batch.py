@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
+from typing import Any
 
 import anyio
 import av
 import httpx
 import pytest
 
+from server.api.upload import SLOWEST
 from server.batch.decode import decode
 
 from .conftest import RECORDINGS, Bare, Clock, Process, Site, process, serving
@@ -253,6 +255,37 @@ async def test_a_body_that_stops_coming_is_not_waited_for(clock: Clock):
     start, body = upload.got
     assert start["status"] == 408 and (b"connection", b"close") in start["headers"]
     assert json.loads(body["body"])["error"]["code"] == "idle.timeout"
+
+
+class Slow(Bare):
+    """An upload of which there are more bytes every 20 s."""
+
+    more = b""
+
+    async def _receive(self) -> dict[str, Any]:
+        with anyio.move_on_after(0 if self._said else 20):
+            await self.left.wait()
+        if self.left.is_set():
+            return {"type": "http.disconnect"}
+        return self._said.pop() if self._said else {"type": "http.request", "body": self.more, "more_body": True}
+
+
+@pytest.mark.parametrize("rate, taken", [(1, False), (SLOWEST // 2, False), (2 * SLOWEST, True)])
+async def test_a_body_that_comes_in_drops_is_not_waited_for(clock: Clock, rate, taken):
+    async with serving() as site, anyio.create_task_group() as tasks:
+        upload = Slow(site)
+        upload.more = bytes(20 * rate)
+        tasks.start_soon(upload.post)
+        for _ in range(2):
+            await clock.forward(20)
+            assert site.service.uploads == 1
+        await clock.forward(25)
+        assert site.service.uploads == taken and bool(upload.got) != taken
+        upload.left.set()
+    if not taken:
+        start, body = upload.got
+        assert start["status"] == 408 and (b"connection", b"close") in start["headers"]
+        assert "expected 4096 bytes a second" in json.loads(body["body"])["error"]["message"]
 
 
 async def test_when_too_many_files_are_under_way_the_next_is_to_come_back():
