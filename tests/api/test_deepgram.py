@@ -1,4 +1,4 @@
-"""WS /v1/listen and POST /v1/auth/grant on the real app; tests/e2e/test_deepgram_sdk.py has the real clients."""
+"""WS /v1/listen and POST /v1/auth/grant on the real app; test_deepgram_sdk.py has the real clients."""
 
 import hashlib
 import json
