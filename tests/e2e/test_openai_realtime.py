@@ -11,6 +11,7 @@ import anyio
 import numpy as np
 import pytest
 import soxr
+from av import AudioCodecContext, AudioFrame
 from openai import AsyncOpenAI, OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
 from openai.types.realtime import (
@@ -114,6 +115,26 @@ def test_the_library_commits_by_itself_and_clears(url: str) -> None:
     assert not of(InputAudioBufferSpeechStartedEvent, events)
     assert "best" in first[-1].transcript and "worst" not in first[-1].transcript + second[-1].transcript
     assert "wisdom" in second[-1].transcript
+
+
+@pytest.mark.parametrize("type, codec", [("audio/pcmu", "pcm_mulaw"), ("audio/pcma", "pcm_alaw")])
+def test_words_from_a_telephone_are_understood(url: str, type: str, codec: str) -> None:
+    with speaking(url) as connection:
+        connection.session.update(session=session(format={"type": type}, turn_detection=None))
+        connection.input_audio_buffer.append(audio=b64encode(telephone(codec)).decode())
+        connection.input_audio_buffer.commit()
+        events = until(connection, ConversationItemInputAudioTranscriptionCompletedEvent)
+    assert words(events[-1].transcript).startswith("it was the best of times it was the worst of times")
+
+
+def telephone(codec: str) -> bytes:
+    """Nine seconds of the reading as a telephone has them."""
+    encoder = AudioCodecContext.create(codec, "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 8000, "mono", "s16"
+    heard = soxr.resample(two_cities()[: 9 * RATE], RATE, 8000)
+    frame = AudioFrame.from_ndarray((heard * 32767).astype("<i2")[None], "s16", "mono")
+    frame.sample_rate = 8000
+    return b"".join(bytes(packet) for packet in encoder.encode(frame))
 
 
 @pytest.mark.anyio
