@@ -64,6 +64,7 @@ class Service:
     rooms: Rooms
     outputs: Outputs
     uploads: int = 0  # under way
+    answers: int = 0  # to uploads, to be made or on their way
     stopping: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -73,7 +74,7 @@ class Service:
 
     @property
     def busy(self) -> bool:
-        return bool(self.sessions or self.uploads)
+        return bool(self.sessions or self.answers)
 
     def admit(self) -> None:
         """Raises Draining or TooManySessions where no new session may begin."""

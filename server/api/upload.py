@@ -74,8 +74,13 @@ class Upload(Response):
         except SottoError as fault:
             await Refusal(self._refuse(fault))(scope, receive, send)
             return
-        if answer := await self._answer(request, Events(send)):
-            await answer(scope, receive, send)
+        state = service(request)
+        state.answers += 1
+        try:
+            if answer := await self._answer(request, Events(send)):
+                await answer(scope, receive, read_whole(send))
+        finally:
+            state.answers -= 1
 
     async def _answer(self, request: Request, events: Events) -> Response | None:
         """What is still to be sent: None after events, or when nobody reads it."""
@@ -270,6 +275,18 @@ def bounded(request: Request, most: int) -> Request:
         return message
 
     return Request(request.scope, receive)
+
+
+def read_whole(send: Send) -> Send:
+    """Returns from the end of an answer when nearly all is read: for that uvicorn waits only with what comes after."""
+
+    async def waiting(message: Message) -> None:
+        if message.get("body") and not message.get("more_body"):
+            await send({**message, "more_body": True})
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return waiting
 
 
 class Refusal(Response):

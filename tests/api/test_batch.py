@@ -14,6 +14,7 @@ import anyio
 import av
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 
 from server.api.upload import SLOWEST
 from server.batch.decode import decode
@@ -252,7 +253,7 @@ async def test_a_body_that_stops_coming_is_not_waited_for(clock: Clock):
         assert site.service.uploads == 1 and not upload.got
         await clock.forward(2)
         assert site.service.uploads == 0
-    start, body = upload.got
+    start, body, _ = upload.got
     assert start["status"] == 408 and (b"connection", b"close") in start["headers"]
     assert json.loads(body["body"])["error"]["code"] == "idle.timeout"
 
@@ -283,7 +284,7 @@ async def test_a_body_that_comes_in_drops_is_not_waited_for(clock: Clock, rate, 
         assert site.service.uploads == taken and bool(upload.got) != taken
         upload.left.set()
     if not taken:
-        start, body = upload.got
+        start, body, _ = upload.got
         assert start["status"] == 408 and (b"connection", b"close") in start["headers"]
         assert "expected 4096 bytes a second" in json.loads(body["body"])["error"]["message"]
 
@@ -312,6 +313,34 @@ async def test_a_server_that_is_being_stopped_takes_no_file_and_finishes_those_i
         assert answer.status_code == 503 and error(answer)["code"] == "server.draining"
         engine.go.set()
     assert upload.got[0]["status"] == 200 and not site.service.busy
+
+
+class Reads(Bare):
+    """An upload whose client reads nothing more of the answer until it `goes_on`."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.goes_on = anyio.Event()
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await super()._send(message)
+        await self.goes_on.wait()
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+async def test_a_server_that_is_being_stopped_waits_until_an_answer_has_been_read(accept):
+    async with serving() as site, anyio.create_task_group() as tasks:
+        upload = Reads(site, WEBM, accept)
+        tasks.start_soon(upload.post)
+        await upload.news.wait()
+        while site.service.uploads:
+            await checkpoint()
+        assert site.service.busy
+        upload.goes_on.set()
+        while site.service.busy:
+            await checkpoint()
+    start, *bodies = upload.got
+    assert start["status"] == 200 and bodies[-1] == {"type": "http.response.body", "body": b""}
 
 
 @pytest.mark.parametrize(
