@@ -1,13 +1,14 @@
 """The server starts: its address is its own from the first moment, and who comes too early is served."""
 
 import socket
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from api.conftest import environment
-from process import free_port, started, until
+from process import ROOT, free_port, started, until
 
 from server.__main__ import UNREAD_MS, bind
 
@@ -40,3 +41,16 @@ def test_a_connection_is_not_held_for_ever_for_who_does_not_read() -> None:
         listening.listen()
         with socket.create_connection(listening.getsockname()), listening.accept()[0] as connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == UNREAD_MS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the threads of a process in a folder")
+def test_no_library_starts_a_thread_for_each_core() -> None:
+    load = "import os, server.app; from server.audio.vad import load_model; load_model()"
+    count = "print(len(os.listdir('/proc/self/task')))"
+    env = {
+        name: value for name, value in environment().items() if name != "OPENBLAS_NUM_THREADS"
+    }  # this process has it
+    told = subprocess.run(
+        [sys.executable, "-c", f"{load}; {count}"], cwd=ROOT, env=env, capture_output=True, check=True
+    )
+    assert told.stdout == b"1\n"
