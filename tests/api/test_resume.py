@@ -524,7 +524,6 @@ async def test_nor_is_a_word_lost_of_who_falls_silent_for_good(clock: Clock, wor
             tasks.start_soon(visitor.visit)
             await visitor.read.wait()
             await clock.forward(61)  # the socket is still there, as far as anybody can tell
-            visitor.leave()
         assert visitor.told.messages[-1]["error"]["code"] == "idle.timeout"
         room = f"/api/rooms/{visitor.told.messages[0]['session']}/transcript.txt"
         await clock.forward(601)
