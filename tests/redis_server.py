@@ -1,4 +1,4 @@
-"""A real redis-server on a free port of loopback, with nothing kept on disk; it ends with the block."""
+"""A real redis-server on a free port of loopback; it ends with the block."""
 
 import shutil
 import signal
@@ -23,6 +23,7 @@ class RedisServer:
     folder: str
     cluster: bool
     tls: bool = False
+    durable: bool = False  # what it was told is on disk, and there again after a kill
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -35,7 +36,8 @@ class RedisServer:
         return redis.Redis(port=self.port, ssl=self.tls, ssl_cert_reqs="none")
 
     def start(self) -> None:
-        command = ["redis-server", "--bind", "127.0.0.1", "--dir", self.folder, "--save", "", "--appendonly", "no"]
+        command = ["redis-server", "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
+        command += ["--appendonly", "yes" if self.durable else "no"]
         command += ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
         if self.tls:
             certify(Path(self.folder))
@@ -52,7 +54,7 @@ class RedisServer:
                 wait_for(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
 
     def kill(self) -> None:
-        """At once, with all it had in memory."""
+        """At once; unless it is durable with all it had."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -68,12 +70,12 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(cluster: bool = False, tls: bool = False) -> Iterator[RedisServer]:
+def running_redis(cluster: bool = False, tls: bool = False, durable: bool = False) -> Iterator[RedisServer]:
     for program in ("redis-server", "openssl")[: 2 if tls else 1]:
         if not shutil.which(program):
             pytest.skip(f"no {program} here")
     with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(free_port(), folder, cluster, tls)
+        server = RedisServer(free_port(), folder, cluster, tls, durable)
         try:
             server.start()
             yield server

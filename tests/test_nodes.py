@@ -187,20 +187,24 @@ async def test_while_redis_hangs_captions_go_on_and_afterwards_all_are_kept_in_o
     assert any(told["degraded"] for told in viewer.of("room"))
 
 
-async def test_a_redis_that_comes_back_empty_costs_nobody_a_word(tmp_path: Path, redis: RedisServer) -> None:
+@pytest.mark.parametrize("durable, epochs", [(True, 1), (False, 2)], ids=["with what it had", "empty"])
+async def test_a_redis_that_comes_back_costs_nobody_a_word(tmp_path: Path, durable: bool, epochs: int) -> None:
     viewer = Viewer()
-    async with sharing(redis, tmp_path) as found:
-        speaker = Speaker(found.server.url, CHUNKS, pace=PACE / 2, room=ROOM)
-        async with speaking(speaker) as said, following(viewer.socket(found.server.url)):
-            await viewer.until(1)
-            redis.kill()
-            await warnings(speaker, 1)
-            redis.start()
-            await warnings(speaker, 2)
-            await said
-            await viewer.until(len(speaker.finals))
+    with running_redis(durable=durable) as redis:
+        async with sharing(redis, tmp_path) as found:
+            speaker = Speaker(found.server.url, CHUNKS, pace=PACE / 2, room=ROOM)
+            async with speaking(speaker) as said, following(viewer.socket(found.server.url)):
+                await viewer.until(1)
+                redis.kill()
+                await warnings(speaker, 1)
+                redis.start()
+                await warnings(speaker, 2)
+                await said
+                await viewer.until(len(speaker.finals))
+            kept = await transcript(found.server)
     assert whole(speaker.finals) and whole(viewer.finals)
-    assert speaker.warnings[1]["lag_s"] == 0 and len({told["epoch"] for told in viewer.of("room")}) == 2
+    assert speaker.warnings[1]["lag_s"] == 0 and len({told["epoch"] for told in viewer.of("room")}) == epochs
+    assert not durable or whole(kept)
 
 
 async def test_a_server_that_is_alone_keeps_what_was_said_when_it_is_killed(tmp_path: Path) -> None:

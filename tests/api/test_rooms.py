@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import anyio
@@ -165,6 +165,23 @@ async def test_who_comes_later_is_told_all_and_who_comes_back_the_rest():
     assert [final["offset"] for final in of(whole, "final")] == [*range(1, last + 1)]
     assert of(rest, "final") == of(stream.told, "final") == of(whole, "final")[1:]
     assert not of(rest, "gap")
+
+
+async def test_who_comes_back_when_some_of_it_is_not_kept_any_more_is_told_how_much(tmp_path):
+    kept = {"retention_h": 24, "state_dir": tmp_path}
+    async with serving(Oracle(), **EAGER, **kept) as site:
+        await site.say(*CHUNKS, STOP, query="?room=keynote")
+        last = (await site.client.get("/api/rooms/keynote/transcript.json")).json()["finals"][-1]["offset"]
+    with closing(sqlite3.connect(tmp_path / "rooms.db")) as file, file:
+        file.execute("DELETE FROM finals WHERE offset < ?", (last,))
+    async with serving(Oracle(), **EAGER, **kept) as site:
+        async with following(site, "keynote", "?after=1") as viewer:
+            told = await until_final(viewer, last)
+        async with following(site, "keynote", f"?after={last - 1}") as viewer:
+            rest = await until_final(viewer, last)
+    assert last >= 3
+    assert of(told, "gap") == [{"type": "gap", "first": 2, "last": last - 1}] and told[-2]["type"] == "gap"
+    assert of(told, "final") == of(rest, "final") and not of(rest, "gap")
 
 
 async def test_who_knows_another_epoch_is_told_and_begins_anew():
