@@ -1,4 +1,4 @@
-"""A real redis-server on a free port of loopback; it ends with the block."""
+"""A real redis-server, or where there is only that a valkey-server, on a free port of loopback; it ends with the block."""
 
 import shutil
 import signal
@@ -14,6 +14,7 @@ from time import monotonic, sleep
 import pytest
 import redis
 
+PROGRAM = next(filter(shutil.which, ("redis-server", "valkey-server")), "redis-server")
 READY_S = 20.0
 
 
@@ -36,7 +37,7 @@ class RedisServer:
         return redis.Redis(port=self.port, ssl=self.tls, ssl_cert_reqs="none")
 
     def start(self) -> None:
-        command = ["redis-server", "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
+        command = [PROGRAM, "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
         command += ["--appendonly", "yes" if self.durable else "no"]
         command += ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
         if self.tls:
@@ -71,7 +72,7 @@ class RedisServer:
 
 @contextmanager
 def running_redis(cluster: bool = False, tls: bool = False, durable: bool = False) -> Iterator[RedisServer]:
-    for program in ("redis-server", "openssl")[: 2 if tls else 1]:
+    for program in (PROGRAM, "openssl")[: 2 if tls else 1]:
         if not shutil.which(program):
             pytest.skip(f"no {program} here")
     with tempfile.TemporaryDirectory() as folder:
