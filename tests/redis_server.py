@@ -1,4 +1,4 @@
-"""A real redis-server, or where there is only that a valkey-server, on a free port of loopback; it ends with the block."""
+"""A real redis-server on a free port of loopback, or a valkey-server where only that is; it ends with the block."""
 
 import shutil
 import signal
