@@ -137,6 +137,7 @@ class Connection(Line):
         hold = service.sessions.take(ticket.session, ticket.generation, self.lose, now)
         service.sessions.leave(self.hold)
         self.hold, self._expired = hold, None
+        self.ticket = ticket  # a server that is being stopped now must not give out that of a session of no sound
         missed = await self.claim_room(ticket, hold)
         log.info("session %s: goes on in %s, connection %d", self.id, ticket.session, hold.generation)
         service.metrics.resumes.inc()

@@ -577,6 +577,29 @@ async def test_a_server_that_is_stopped_hands_everybody_over(sent, word_times):
     assert client.words == WORDS
 
 
+async def test_a_server_that_is_stopped_while_somebody_comes_back_gives_out_no_other_ticket(monkeypatch):
+    client, claiming = Client(), anyio.Event()
+
+    async def claim(*_: Any) -> None:
+        claiming.set()
+        await anyio.sleep_forever()
+
+    async with serving(Oracle(), **EAGER) as site:
+        async with vanished(site) as visitor:
+            client = visitor.client
+        monkeypatch.setattr(site.service.rooms, "claim", claim)
+        async with site.open() as socket:
+            await send(socket, resume(client.ack["ticket"]))
+            await claiming.wait()
+            site.service.drain()
+            told = await read(socket)
+    assert [message["type"] for message in told.messages] == ["ready", "reconnect", "error"]
+    client.ack["ticket"] = told.of("reconnect")[0]["ticket"]
+    async with serving(Oracle(), **EAGER) as other:
+        await client.end(other)
+    assert client.words == WORDS
+
+
 async def test_a_server_that_is_stopped_delivers_what_an_engine_still_works_on():
     engine = Waits()
     client = Client()
