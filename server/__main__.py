@@ -17,7 +17,7 @@ from .cli import commands
 from .settings import Settings, unknown_variables, variable
 from .workdir import workdir
 
-UNREAD_MS = 45_000  # later than each limit of ours for who does not read: what is left then, the kernel lets go
+UNREAD_MS = 90_000  # later than our limits for who does not read: what is left then, the kernel lets go
 
 
 def main() -> None:
@@ -122,8 +122,9 @@ def bind(host: str, port: int) -> list[socket]:
         if sys.platform == "linux":  # connections have it from here; without it one that is closed waits for its reader
             from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 
-            for each in sockets:
-                each.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, UNREAD_MS)
+            with suppress(OSError):  # what only calls itself Linux may not know it
+                for each in sockets:
+                    each.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, UNREAD_MS)
         return sockets
 
     try:

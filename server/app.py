@@ -53,10 +53,10 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
         other = spare(settings, metrics, fallback)
         async with (
             Pool(chosen, concurrency, other, patience=patience(chosen), observe=metrics.called) as pool,
-            Rooms(
+            Outputs(settings.push_hosts, webhook(settings), partial(metrics.dropped, "push")) as outputs,
+            Rooms(  # the first to end: what it holds back is kept, and waits for no output
                 store(settings), lease_s=settings.resume_s, max_viewers=settings.max_viewers, dropped=metrics.dropped
             ) as kept,
-            Outputs(settings.push_hosts, webhook(settings), partial(metrics.dropped, "push")) as outputs,
         ):
             app.state.service = service = Service(
                 pool, load_model(), CapacityLimiter(CORES + 2), CapacityLimiter(max(1, CORES // 2)),

@@ -38,7 +38,7 @@ class RedisServer:
 
     def start(self) -> None:
         command = [PROGRAM, "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
-        command += ["--appendonly", "yes" if self.durable else "no"]
+        command += ["--appendonly", "yes", "--appendfsync", "always"] if self.durable else ["--appendonly", "no"]
         command += ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
         if self.tls:
             certify(Path(self.folder))

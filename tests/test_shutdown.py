@@ -4,12 +4,13 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,29 @@ def test_when_what_it_runs_on_has_failed_it_ends_by_itself_and_says_so(tmp_path)
     ended = subprocess.run(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, timeout=20)
     assert ended.returncode == 1 and "TypeError" in ended.stderr, ended.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_place_outside_that_never_answers_costs_no_word_that_was_held_back(run, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as webhook:
+        hook = {
+            "SOTTO_WEBHOOK_URL": f"http://127.0.0.1:{webhook.getsockname()[1]}/",
+            "SOTTO_WEBHOOK_SECRET": "whsec_" + 32 * "a",
+        }
+        eager = {"SOTTO_ENDPOINT_S": "0.25", "SOTTO_ENDPOINT_SETTLED_S": "0.25"}
+        kept = {"SOTTO_STATE_DIR": str(tmp_path), "SOTTO_RESUME_GRACE_S": "0.1", "SOTTO_STALL_S": "30"}
+        with run(**hook, **eager, **kept) as server:
+            with server.open() as client:
+                for chunk in CHUNKS[:26]:  # in mid-speech
+                    client.send(chunk)
+                while json.loads(client.recv(timeout=20))["type"] != "final":
+                    pass
+                client.socket.shutdown(socket.SHUT_RDWR)
+            assert server.process.stderr is not None
+            next(line for line in server.process.stderr if ": done, " in line)  # all that it said was read
+            server.end()
+    with closing(sqlite3.connect(tmp_path / "rooms.db")) as file:
+        said = [shown for (shown,) in file.execute("SELECT shown FROM finals ORDER BY offset")]
+    assert len(said) > 1 and "foolishness" in said[-1]
 
 
 def test_an_engine_that_never_answers_does_not_hold_it_up(run):

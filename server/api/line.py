@@ -250,14 +250,14 @@ class Line(ABC):
             while True:
                 with anyio.move_on_after(min(idle_s, self.deadline - anyio.current_time())) as waiting:
                     message = await self.socket.receive()
+                if not waiting.cancelled_caught and message["type"] == "websocket.disconnect":
+                    return await self.vanish()
                 if anyio.current_time() >= self.deadline:
                     raise SessionTooLong(f"a session lasts at most {self.service.limits.session_s:g} s")
                 if waiting.cancelled_caught:
-                    if self.resumes:
+                    if self.resumes and self.started:
                         await self.inbox.put(Command.LEAVE)  # it may be gone without a sign: its words are kept back
                     raise IdleTimeout(f"nothing came for {idle_s:g} s")
-                if message["type"] == "websocket.disconnect":
-                    return await self.vanish()
                 await self._take(message.get("bytes"), message.get("text"))
         except SottoError as fault:
             self.inbox.fail(fault)

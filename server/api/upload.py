@@ -27,7 +27,7 @@ from .events import Events
 from .service import STOPPED, Service, new_id, service
 
 BODY_S = 30.0  # seconds in which some of a body must come
-SLOWEST = 4096  # bytes a second on the whole, as a poor mobile line has; with less, few could keep all others out …
+SLOWEST = 1024  # bytes a second on the whole: the poorest mobile line has more; with less, few could keep others out …
 PATIENCE_S = 60.0  # … but not before so many seconds: lines break, and most files are through by then
 LINGER_S = 5.0  # seconds in which a client that was refused may go on sending, before its connection is cut
 OVERHEAD = 65_536  # bytes of a multipart body that are not the file: boundaries, headers, the other fields
@@ -204,7 +204,7 @@ async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
     try:
         form = await Form(limited.headers, limited.stream(), max_files=1, max_fields=FIELDS).parse()
     except MultiPartException as error:
-        raise RequestInvalid(error.message) from None
+        raise NoForm(error.message) from None
     try:
         yield form
     finally:
@@ -241,7 +241,7 @@ class TooMany(Overloaded):
 
 
 class NoForm(RequestInvalid):
-    """The body of a request is something else, and nothing of it has been read."""
+    """The body of a request is something else, and most of it has not been read."""
 
 
 class TooMuch(AudioTooLarge):

@@ -104,7 +104,7 @@ class Sound:
             elif kind == FAULT:
                 code, message = json.loads(payload)
                 raise FAULTS[code](message, param="file") if code in FAULTS else self._failed(message)
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._failed(repr(error)) from error
 
     def _hear(self, sound: bytes) -> None:

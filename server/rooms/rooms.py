@@ -129,8 +129,8 @@ class Rooms:
         await anyio.sleep(self._lease_s)
         waiting = self._later.get(final.speaker.session, [])
         if final in waiting:
-            del self._later[final.speaker.session]
-            for one in waiting:
+            while waiting:
+                one = waiting[0]
                 try:
                     await self.append(one)
                 except Superseded:
@@ -138,6 +138,8 @@ class Rooms:
                 except Exception:  # here nobody waits for it, and all rooms would end with it
                     log.exception("session %s: a late final is lost", one.speaker.session)
                     self._dropped("final")
+                waiting.pop(0)  # not before: a stop keeps what is still here
+            self._later.pop(final.speaker.session, None)
             await self._if_there(self.store.close, final.speaker)
 
     async def claim(self, speaker: Speaker, known: int, utterance: int) -> Claim:
@@ -190,9 +192,10 @@ class Rooms:
         room.users += 1
         self.viewers += 1
         try:
-            async with room.loading:
-                if not room.loaded:
-                    await self._load(room)
+            if not room.loaded:
+                async with room.loading:
+                    if not room.loaded:
+                        await self._load(room)
             room.closing, room.degraded = self._closing, self.away is not None
             yield room
         finally:
@@ -255,7 +258,7 @@ class Rooms:
                 else:
                     room.load(await self.read(room.name, max(0, page.last - RECENT), RECENT) or page)
         except StoreAway:
-            pass  # once it is back, every room is read again
+            self._stale.add(room)  # read again when the store answers
         finally:
             room.refreshing = False
 
@@ -320,6 +323,7 @@ class Rooms:
             try:
                 await self._within(self.store.ping())
                 self._doubt = anyio.Event()
+                self._some_stale.set()
                 if self.away:
                     await self._restore()
                     self._come_back()

@@ -121,7 +121,6 @@ if known < proven then return false end
 generation = math.max(generation + 1, GENERATION)
 while #claims > 0 and claims[#claims][2] >= utterance do table.remove(claims) end  -- so the first one is the least
 table.insert(claims, {generation, utterance})
-if #claims > 100 then table.remove(claims, 1) end  -- of so old a connection nothing comes any more
 keep(generation, proven, claims, newest)
 stay()
 local missed = {}

@@ -77,6 +77,8 @@ export class CaptionClient extends EventTarget {
   #ours = true;
   /** @type {MediaStream | null} the microphone to go on with */
   #next = null;
+  /** Counts takes, also those that were abandoned: an answer to another one is not waited for any more. */
+  #take = 0;
 
   /**
    * @param {string} server address of the server, https://…/; throws TypeError where it is none
@@ -103,10 +105,15 @@ export class CaptionClient extends EventTarget {
     this.#live = true;
     this.#stopped = false;
     this.#enter("asking");
+    const take = this.#take;
     /** @type {MediaStream | null} */
     let stream = null;
     try {
       stream = await this.#open(source);
+      if (take !== this.#take) {
+        release(stream);
+        return;
+      }
       this.#ours = isMicrophone(source);
       if (this.#stopped) {
         release(stream);
@@ -116,6 +123,7 @@ export class CaptionClient extends EventTarget {
       this.#record(stream);
     } catch (error) {
       release(stream);
+      if (take !== this.#take) return;
       this.#trouble({ code: error instanceof SourceError ? error.code : "recorder.missing" });
       return;
     }
@@ -200,6 +208,7 @@ export class CaptionClient extends EventTarget {
   async upload() {
     this.#enter("uploading");
     this.#upload = new AbortController();
+    const take = this.#take;
     const said = [];
     let reached = 0; // seconds, of the files before this one
     try {
@@ -209,6 +218,7 @@ export class CaptionClient extends EventTarget {
         reached += duration;
       }
     } catch (error) {
+      if (take !== this.#take) return;
       this.#notSent(/** @type {import("./upload.js").UploadError} */ (error));
       return;
     }
@@ -227,13 +237,15 @@ export class CaptionClient extends EventTarget {
     this.#recorder?.release(); // a page that goes away may not see its recorder stop
     this.#connection?.abandon();
     this.#upload?.abort();
-    if (OPEN.has(this.state) || ENDING.has(this.state)) this.#enter("idle");
+    this.#take += 1;
+    if (UNDER_WAY.has(this.state)) this.#enter("idle");
   }
 
   // -- the microphone ------------------------------------------------------------------------------------------
 
   /** A new take. */
   #begin() {
+    this.#take += 1;
     this.#recorder = null;
     this.#recording = new Recording();
     this.#file = null;

@@ -286,7 +286,7 @@ async def test_a_body_that_comes_in_drops_is_not_waited_for(clock: Clock, rate, 
     if not taken:
         start, body, _ = upload.got
         assert start["status"] == 408 and (b"connection", b"close") in start["headers"]
-        assert "expected 4096 bytes a second" in json.loads(body["body"])["error"]["message"]
+        assert f"expected {SLOWEST} bytes a second" in json.loads(body["body"])["error"]["message"]
 
 
 async def test_when_too_many_files_are_under_way_the_next_is_to_come_back():

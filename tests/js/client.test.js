@@ -589,6 +589,30 @@ test("whoever is left while the microphone is asked for does not listen either",
   assert.deepEqual([client.state, world.recorders.length, world.sockets.length], ["idle", 0, 0]);
 });
 
+test("whoever was left while something was asked for can start again at once", async () => {
+  const world = new FakeWorld();
+  const client = new CaptionClient("https://captions.example/", { world });
+  const [late, other] = [await world.mediaDevices.getUserMedia(), await world.mediaDevices.getUserMedia()];
+  let give;
+  world.mediaDevices.getUserMedia = () => new Promise((resolve) => (give = resolve));
+  const leaving = client.start();
+  client.abandon();
+  assert.equal(client.state, "idle");
+  await client.start(other);
+  give(late);
+  await leaving;
+  assert.deepEqual([client.state, world.recorders.length, live(late, other)], ["connecting", 1, [false, true]]);
+});
+
+test("whoever is left while a recording is sent ends without a word", async () => {
+  const { client, sent, told } = await sending();
+  client.abandon();
+  assert.equal(client.state, "idle");
+  await client.start();
+  await sent;
+  assert.deepEqual([client.state, told], ["connecting", []]);
+});
+
 test("whoever was left can start again at once, and hears nothing of before", async () => {
   const { world, client, said } = await speaking();
   const [former] = world.recorders;

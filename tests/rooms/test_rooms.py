@@ -122,6 +122,42 @@ async def test_when_all_rooms_are_read_anew_few_reads_are_under_way(clock: Clock
         assert store.running == 0 and store.most == READS and rooms.away is None
 
 
+async def test_what_could_not_be_read_is_read_when_the_store_answers(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms, AsyncExitStack() as stack:
+        await rooms.open(ME)
+        room = await stack.enter_async_context(rooms.follow("hall"))
+        store.hold()
+        monkeypatch.setattr(store, "_tell", store._news.clear)  # nobody is told what it is
+        await store.append(final(1))
+        rooms._hear("hall", None)
+        await clock.forward(CALL_S + 0.1)
+        assert room.last == 0
+        store.release()
+        await clock.forward(2 * PING_S)
+        assert room.last == 1
+
+
+async def test_who_comes_waits_for_nobody_who_reads_the_past_of_the_room(clock: Clock) -> None:
+    store = HeldStore()
+    async with opened(store) as rooms, anyio.create_task_group() as tasks:
+        for utterance in range(1, RECENT + PAGE + 1):
+            await rooms.append(final(utterance))
+        async with rooms.follow("hall") as room:
+            store.hold()
+            viewer = Viewer(room, rooms.read, 0, None)
+            await viewer.next()  # what the room is
+            tasks.start_soon(viewer.next)
+            await wait_all_tasks_blocked()
+            assert room.loading.locked()
+            with anyio.fail_after(CALL_S):
+                async with rooms.follow("hall") as same:
+                    assert same is room
+            store.release()
+
+
 async def test_nobody_waits_for_a_store_that_is_known_to_be_away(clock: Clock) -> None:
     store = HeldStore()
     store.remote = True
