@@ -158,6 +158,11 @@ class Draft:
         """The text from word `base` on."""
         return write((self.agreed + self.tail)[base:])
 
+    def until(self, time: float) -> str:
+        """The text up to a time, as far as it is known when its words were said."""
+        words = (t for t in self.agreed + self.tail if t.start is None or (t.start + (t.end or t.start)) / 2 < time)
+        return write([*words])
+
     def anchor(self, latest: float) -> int:
         """The last agreed word, starting before `latest`, from which a window may begin; 0 if there is none."""
         for i in range(len(self.agreed) - 1, 0, -1):

@@ -177,11 +177,11 @@ class Session:
             return []
         if request.over_cut and answer.text and not answer.words:
             return self._ask_within(utterance, request)
-        answer = _within(answer, utterance)
+        read, answer = bool(answer.text), _within(answer, utterance)  # it may all be on the other side of a cut
         if suspicion(answer, utterance.voiced) or (request.known and _skips(answer, utterance)):
             return self._distrust(utterance, request, answer)
         if utterance.awaited is request:
-            return self._decide(utterance, answer)
+            return self._decide(utterance, answer, read=read)
         newest = request.end > utterance.newest
         actions = self._show(utterance, request, answer)
         if utterance.early is request and utterance is self._current:
@@ -419,6 +419,8 @@ class Session:
         follower = self._open(where, where, self.spoken - (self.time - where))
         follower.voice_end, follower.voiced, follower.asked = self.time, self.time - where, self.time
         utterance.voice_end = utterance.end = where
+        if utterance.shown:
+            utterance.shown = replace(utterance.shown, text=utterance.draft.until(where))
         self._current, self._floor = follower, where
         self._ending.append(utterance)
         return follower
@@ -430,9 +432,12 @@ class Session:
         utterance.voiced -= utterance.early_voiced
         utterance.previous = utterance.early = utterance.early_answer = None
 
-    def _decide(self, utterance: Utterance, answer: Hypothesis | None) -> list[Action]:
-        """Settle what the utterance's final is, and publish every final whose turn has come."""
-        if answer and answer.text:
+    def _decide(self, utterance: Utterance, answer: Hypothesis | None, *, read: bool = False) -> list[Action]:
+        """Settle what the utterance's final is, and publish every final whose turn has come.
+
+        An answer without a text is none, unless it was `read` that nothing was said.
+        """
+        if answer and (answer.text or read):
             utterance.pieces.append(Piece(utterance.start, utterance.end, answer))
         utterance.final = self._caption(utterance)
         self._remember(utterance)

@@ -381,6 +381,23 @@ def test_with_word_times_a_word_at_the_cut_is_read_whole_by_both_and_kept_by_one
     assert shown(story.session.hypothesis(rest, around)) == [("after", "", True)]
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_is_shown_behind_a_cut_is_in_no_final_before_it(answered):
+    story = Story(partials_in_air=9)
+    [partial] = story.say(0.7)
+    story.session.hypothesis(partial, timed(("so", 0.1, 0.4)))
+    story.say(2.6)
+    [early] = asked(story.say(0.2, speech=0.0, samples=LOUD / 99), Kind.EARLY)
+    story.session.hypothesis(early, timed(("so", 0.1, 0.4), ("far", 2.9, 3.2)))
+    *_, partial = asked(story.say(1.0), Kind.PARTIAL)
+    behind = timed(("we", 3.6, 3.8), ("were", 3.8, 4.1))
+    assert shown(story.session.hypothesis(partial, behind)) == [("so far", " we were", False)]
+    [final] = asked(story.session.leave(), Kind.FINAL)
+    actions = story.session.hypothesis(final, behind) if answered else story.session.failed(final)
+    [told] = (a for a in actions if isinstance(a, Publish))
+    assert told.mark.time < 3.6 and told.caption.text == "so far" and told.caption.degraded is not answered
+
+
 @pytest.mark.parametrize("another", [False, True])
 def test_a_word_at_the_cut_is_kept_by_one_also_where_a_pause_follows_it(another):
     story = Story(cut_after=99)
