@@ -90,7 +90,7 @@ async def transcribe(
                 said = Segment(piece.start, piece.end, text, answer.words, answer.language, *scores)
                 return [said] if text else []
         if piece.end - piece.start <= SHORT_S:
-            before = unlooped(answer)  # what was said before an engine fell into a loop
+            before = unlooped(answer, piece.voiced)  # what was said before an engine fell into a loop
             return [Segment(piece.start, piece.end, before.text, language=before.language)] if before else []
         first, second = piece.halves()
         return await read(first) + await read(second)

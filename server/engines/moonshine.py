@@ -23,6 +23,7 @@ TOKENS_PER_S = 6.5  # the model's own ceiling (its authors'); without it silence
 MOST_TOKENS = 194  # as many positions as the decoder was trained with
 FEWEST_TOKENS = 4  # a short "yes." must fit however short its window is
 SHORTEST_S = 0.5  # less is padded with zeros: the encoder needs 56 ms; single words were read best from 0.5 s
+TAIL_S = 0.3  # of zeros, behind a phrase that breaks off
 HEAD_WORDS = 4  # enough to find a place in what was said again
 HEADS, HEAD = 8, 36  # the shape of the decoder's cache
 
@@ -69,7 +70,12 @@ class Moonshine:
         guess = self._guess(speech.previous.tokens, speech.expected) if speech.previous else ()
         deadline = time.monotonic() + speech.timeout
         try:
-            tokens, logprob = self._decode(samples, speech.known, guess, deadline)
+            tokens, logprob, ended = self._decode(samples, speech.known, guess, deadline)
+            if not ended:  # of a phrase that breaks off it makes loops, and few if it hears that it does
+                tail = np.zeros(int(TAIL_S * RATE), np.float32)
+                whole = self._decode(np.concatenate([samples, tail]), speech.known, guess, deadline)
+                if whole[2]:
+                    tokens, logprob = whole[0], min(logprob, whole[1])  # of noise it then says "You", and is sure of it
         except TimeoutError:
             raise EngineError(f"no answer within {speech.timeout:g} s") from None
         except Exception as error:  # onnxruntime has no class for all of its own
@@ -81,8 +87,8 @@ class Moonshine:
 
     def _decode(
         self, samples: Samples, known: tuple[int, ...], guess: tuple[int, ...], deadline: float
-    ) -> tuple[tuple[int, ...], float]:
-        """The tokens after those that are `known`, and their average log-probability.
+    ) -> tuple[tuple[int, ...], float, bool]:
+        """The tokens after those that are `known`, their average log-probability, and whether it came to an end.
 
         One pass over the guess tells how much of it the model would have said itself (speculative decoding, Leviathan
         et al. 2023, with the last answer as the draft): the same tokens as one by one, in a third of the time.
@@ -105,7 +111,7 @@ class Moonshine:
                 token, logprob = _best(row)
                 total += logprob
                 if token == END or len(tokens) >= most:
-                    return tuple(tokens), total / (len(tokens) + 1)
+                    return tuple(tokens), total / (len(tokens) + 1), token == END
                 tokens.append(token)
                 if token != drafted:
                     break

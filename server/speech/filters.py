@@ -5,6 +5,7 @@ Each check wants evidence beside the text: people do say "no, no, no" and "thank
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .agreement import tokenise, write
 from .types import Hypothesis
@@ -50,11 +51,15 @@ def loop(keys: Sequence[str]) -> int:
     return _loop(keys)[0]
 
 
-def unlooped(hypothesis: Hypothesis) -> Hypothesis | None:
-    """What was said before an engine fell into a loop, with the loop's words once; None where there is no loop."""
+def unlooped(hypothesis: Hypothesis, voiced: float) -> Hypothesis | None:
+    """What was said before an engine fell into a loop, with the loop's words once.
+
+    None where there is no loop, or where that cannot be what was said either.
+    """
     tokens = tokenise(hypothesis)
     times, end = _loop([t.key for t in tokens])
-    return Hypothesis(write(tokens[:end]), language=hypothesis.language) if times >= 3 else None
+    before = replace(hypothesis, text=write(tokens[:end]), words=(), tokens=())
+    return before if times >= 2 and not suspicion(before, voiced) else None
 
 
 def _loop(keys: Sequence[str]) -> tuple[int, int]:

@@ -549,7 +549,7 @@ class Session:
         if utterance.awaited is not request:
             return []
         if not (request.prompt or request.known):
-            before = unlooped(answer)
+            before = unlooped(answer, utterance.voiced)
             text = join([*(piece.answer.text for piece in utterance.pieces), before.text if before else ""])
             more = not utterance.shown or len(text) > len(utterance.shown.text)
             return self._decide(utterance, before if more else None)

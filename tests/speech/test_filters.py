@@ -59,6 +59,18 @@ def test_how_often_a_run_repeats():
 
 
 def test_what_was_said_before_a_loop_is_kept():
-    said = unlooped(Hypothesis("It was the age of wisdom. And then, and then, and then, and then"))
+    said = unlooped(Hypothesis("It was the age of wisdom. And then, and then, and then, and then"), 2.5)
     assert said and said.text == "It was the age of wisdom. And then,"
-    assert unlooped(Hypothesis("It was the age of wisdom.")) is None
+    assert unlooped(Hypothesis("It was the age of wisdom."), 2.5) is None
+
+
+def test_so_is_what_was_said_before_a_repetition_that_the_time_does_not_allow():
+    fast = Hypothesis("It was the spring of hope. It was the wind from the wind from the")
+    assert suspicion(fast, 1.9) == "more words than the time allows"
+    said = unlooped(fast, 1.9)
+    assert said and said.text == "It was the spring of hope. It was the wind from"
+
+
+def test_but_not_what_cannot_be_either():
+    assert unlooped(Hypothesis("Bye bye bye", no_speech=0.5), 1.5) is None
+    assert unlooped(Hypothesis("one two three four five one two three four five"), 0.3) is None
