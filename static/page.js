@@ -23,6 +23,7 @@ const KEEP_TALKING = new Set(["live.blocked", "live.lost", "live.down", "engine.
 const PASSING = new Set(["engine.delayed", "room.degraded"]); // told again, with a lag of 0, when it is over
 const WHY_IT_ENDED = new Set(["microphone.gone", "source.gone", "recording.full"]);
 const OF_A_LINE = new Set(["caption.degraded", "audio.gap"]); // less than why it ended
+const OF_THE_FILE = new Set(["audio.unsupported_format", "audio.corrupt", "audio.too_large"]);
 const WHILE_DOWN = new Set(["live.down", "live.down.at_stop"]); // true until the line is up
 
 /** @param {string} id @returns {any} */
@@ -76,9 +77,14 @@ function open(chosen) {
 
 function prepare() {
   client.language = $("language").value;
-  client.token = new URLSearchParams(location.hash.slice(1)).get("token") ?? ""; // a fragment is never sent
+  readToken();
   for (const id of ["engine", "lag", "cost"]) $(id).textContent = "";
   notice(null);
+}
+
+/** Of the link with which the page was opened, or of another one since; a fragment is never sent. */
+function readToken() {
+  client.token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 }
 
 /** The one button. */
@@ -236,8 +242,9 @@ function notice(next) {
   noticed = next?.code ?? "";
   $("notice").hidden = !next;
   $("notice-text").textContent = next ? sentence(next, file !== null) : "";
-  // Another language is another session; everything else may go better with the same recording.
-  const resend = next && next.param !== "language" && state() === "trouble" && client.files().length > 0;
+  // Another language is another session; all else but what the file is may go better with the same recording.
+  const hopeless = next && (next.param === "language" || (file && OF_THE_FILE.has(next.code)));
+  const resend = next && !hopeless && state() === "trouble" && client.files().length > 0;
   $("resend").hidden = !resend;
   $("save").hidden = !resend || file !== null;
 }
@@ -280,6 +287,7 @@ $("download-menu").addEventListener("click", (/** @type {any} */ { target: { val
 $("clear").addEventListener("click", clear);
 $("resend").addEventListener("click", () => {
   notice(null);
+  readToken();
   void client.upload();
 });
 $("save").addEventListener("click", () => {

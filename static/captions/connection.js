@@ -276,7 +276,22 @@ export class Connection extends EventTarget {
     if (refused) this.#startAnew();
     else if (fatal) this.#end("refused");
     else if (passes(code) && this.#canGoOn()) this.#comeBack();
-    else this.#end(this.#spoken ? "lost" : "blocked");
+    else if (this.#spoken) this.#end("lost");
+    else void this.#ask();
+  }
+
+  /** Nothing was ever heard: WebSockets do not get through, or the server is not there, and that may pass. */
+  async #ask() {
+    this.#phase = "down";
+    const health = new URL("../healthz", this.url.replace("ws", "http"));
+    const there = this.world.fetch(health, { mode: "no-cors", cache: "no-store", signal: AbortSignal.timeout(OPEN_MS) });
+    const blocked = await there.then(
+      () => true,
+      () => false,
+    );
+    if (this.#phase !== "down") return;
+    if (blocked) this.#end("blocked");
+    else this.#comeBack();
   }
 
   /** With a ticket, or where nothing is final yet and a server is there at all. */

@@ -13,7 +13,7 @@ export { EMPTY, asText, parts } from "./transcript.js";
 
 const OPEN_MS = 8_000; // the server speaks at once; a proxy that holds back what it says is found by its silence
 const SILENT_MS = 50_000; // the server gives a sign of life every 15 s: the line is dead without a close
-const SEEN_S = 5; // between two looks whether a room has begun, or begun again
+const SEEN_S = 2; // between two looks whether a room has begun, or begun again
 const UNSEEN_S = 30; // the same where nobody sees the page; when somebody does, it looks at once
 const SPREAD = 0.5; // of these pauses, at random: an audience does not come all at once
 const NEWEST = "999999999999999"; // an offset behind all others

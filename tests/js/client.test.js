@@ -337,12 +337,31 @@ test("a server without a place is asked again, with all that was said meanwhile"
 
 test("a network without WebSockets is told, and not asked again", async () => {
   const world = new FakeWorld();
-  const client = new CaptionClient("https://captions.example/", { world });
+  const asked = [];
+  world.fetch = async (url) => asked.push(String(url));
+  const client = new CaptionClient("https://captions.example/sotto/", { world });
   await client.start();
   await world.pass(8);
-  assert.equal(client.state, "recording");
+  assert.deepEqual([client.state, asked], ["recording", ["https://captions.example/sotto/healthz"]]);
   await world.pass(60);
   assert.equal(world.sockets.length, 1);
+});
+
+test("a server that is not there yet is waited for, and hears all from the beginning", async () => {
+  const world = new FakeWorld();
+  world.fetch = async () => Promise.reject(new TypeError("failed to fetch"));
+  const client = new CaptionClient("https://captions.example/", { world });
+  await client.start();
+  world.recorder.hear("HHHabc");
+  world.socket.break();
+  await settled();
+  assert.equal(client.state, "offline");
+  await world.pass(3);
+  assert.ok(world.sockets.length > 1);
+  world.socket.open();
+  world.socket.tell(READY);
+  assert.equal(client.state, "listening");
+  assert.equal(await world.socket.story(), "«HHHabc»");
 });
 
 test("a close code that says stop ends it, tickets or not", async () => {
