@@ -56,7 +56,7 @@ def site(folder: Path) -> Iterator[str]:
 def another_site(
     folder: Path, imported: str, init: str = "", example: int = SPEAK, told: str = ""
 ) -> "Iterator[tuple[Page, str]]":
-    """Yields the README's page on a site of its own, and the server; what is on the console, but `told`, fails the test.
+    """Yields the README's page on a site of its own, and the server; what the console has but `told` fails the test.
 
     The library is imported from `imported`; {server} in it is the address of the captions server.
     """
