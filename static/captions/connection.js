@@ -52,6 +52,8 @@ export class Connection extends EventTarget {
   #knowsTickets = false;
   /** Whether the server ever said anything: then the way is not blocked. */
   #spoken = false;
+  /** Whether it did not answer over HTTP either, when it was asked last. */
+  #away = false;
   /** The number of the recording this socket is in. */
   #sending = 0;
   #sentSince = false;
@@ -285,13 +287,14 @@ export class Connection extends EventTarget {
     this.#phase = "down";
     const health = new URL("../healthz", this.url.replace("ws", "http"));
     const there = this.world.fetch(health, { mode: "no-cors", cache: "no-store", signal: AbortSignal.timeout(OPEN_MS) });
-    const blocked = await there.then(
-      () => true,
+    const before = this.#away;
+    this.#away = await there.then(
       () => false,
+      () => true,
     );
     if (this.#phase !== "down") return;
-    if (blocked) this.#end("blocked");
-    else this.#comeBack();
+    if (this.#away || before) this.#comeBack(); // it may have come between the two
+    else this.#end("blocked");
   }
 
   /** With a ticket, or where nothing is final yet and a server is there at all. */
