@@ -12,12 +12,14 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from random import sample
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
 ROOT = Path(__file__).parents[1]
+PORTS = range(20_000, 32_000)  # Linux connects from 32768 on
 READY_S = 60.0  # longest wait for /readyz
 _starting = asyncio.Lock()  # one at a time: starting costs seconds of CPU, and others are being measured
 STOP_S = 10.0  # from SIGTERM to SIGKILL
@@ -100,10 +102,11 @@ class Process:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Of those that the kernel gives to nobody who connects: else it may be taken before its server begins, or anew."""
+    for port in sample(PORTS, len(PORTS)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port is free")
 
 
 async def get(url: str) -> Any:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from process import ROOT, Process, free_port, started, until
+from process import ROOT, Process, started, until
+
+from bench.process import free_port
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 ALONE = "{\n  admin off\n  auto_https off\n  default_bind 127.0.0.1\n}\n"  # nothing of this machine is touched

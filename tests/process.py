@@ -2,18 +2,19 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
 import pytest
+
+from bench.process import free_port
 
 ROOT = Path(__file__).parents[1]
 READY_S = 20.0  # a busy machine loads the embedded engine in this time many times over
@@ -61,12 +62,6 @@ def started(*command: str, log: IO[bytes] | int = subprocess.DEVNULL, **how: Any
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its own group: it is the leader of a session
         process.wait()
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def ready(process: Process, url: str) -> bool:

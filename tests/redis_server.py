@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from time import monotonic, sleep
 
 import pytest
 import redis
+
+from bench.process import free_port
 
 PROGRAM = next(filter(shutil.which, ("redis-server", "valkey-server")), "redis-server")
 READY_S = 20.0
@@ -89,11 +90,6 @@ def certify(folder: Path) -> None:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "1"]
     command += ["-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        return int(free.getsockname()[1])
 
 
 def answers(client: "redis.Redis[bytes]") -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from api.conftest import environment
-from process import ROOT, free_port, started, until
+from process import ROOT, started, until
 
+from bench.process import free_port
 from server.__main__ import UNREAD_MS, bind
 
 PATIENCE_S = 20.0  # a busy machine needs a tenth of it

@@ -11,9 +11,11 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from process import free_port, started, until
+from process import started, until
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
+
+from bench.process import free_port
 
 from .desktop import Desktop, desktop
 from .tab import STEP_S, Tab

@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from process import free_port, ready, started
+from process import ready, started
+
+from bench.process import free_port
 
 from .desktop import desktop
 from .tab import STEP_S, Tab

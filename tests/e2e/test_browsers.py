@@ -9,9 +9,10 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from browsers import BROWSERS
 from browsers.tab import Tab, wait_for, wait_for_text
-from process import free_port, module, server_at
+from process import module, server_at
 
 from bench.clip import Speech, silence, two_cities
+from bench.process import free_port
 from bench.proxy import NOWHERE, Proxy
 
 LEAD_S = 1.0  # of silence, in which a busy machine opens the microphone

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 import pytest
-from process import free_port, server_at
+from process import server_at
 from scripted_room import NO_EVENTS, Room, final, partial, there
 from speaker import speaker
 from visitor import CUT, Visit, expect, visitor
+
+from bench.process import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
