@@ -74,6 +74,7 @@ def create_app(settings: Settings, engine: Engine | None = None, fallback: Engin
     errors.install(app)
     for part in (live, rooms, qr, batch, deepgram, openai_rest, realtime, tokens, health):
         app.include_router(part.router)
+    app.add_api_websocket_route("/{path:path}", errors.no_socket)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for path, file in PAGES.items():
         app.add_api_route(path, page(file))

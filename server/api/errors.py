@@ -4,7 +4,7 @@ import logging
 import secrets
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -32,6 +32,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(Exception, _unexpected)
+
+
+async def no_socket(socket: WebSocket) -> None:
+    """The answer to an upgrade where no WebSocket is; without this it would be a bare 403."""
+    fault = RequestInvalid(f"there is no WebSocket at {socket.url.path[:100]}; live captions are at /api/captions")
+    await socket.send_denial_response(response(fault, 404, path=socket.url.path))
 
 
 def response(fault: SottoError, status: int | None = None, *, path: str = "") -> JSONResponse:

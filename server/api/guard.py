@@ -9,6 +9,7 @@ rebinding) would read what was said in rooms; so on loopback these are given onl
 machine.
 """
 
+import logging
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ POLICY = {
 SPOKEN = "/api/rooms/"  # below it is what others have said, for who sends no Origin too
 PREFLIGHT_S = 7200  # the longest that Chromium remembers
 
+log = logging.getLogger("sotto")
+
 
 class Guard:
     """ASGI middleware around everything."""
@@ -48,6 +51,7 @@ class Guard:
         spoken = scope["path"].startswith(SPOKEN)
         if (origin and not self._may(page.rstrip("/"), host)) or (spoken and not origin and not self._is_ours(host)):
             fault = OriginForbidden(f"pages of {page[:100]} may not use this server; SOTTO_ALLOWED_ORIGINS")
+            log.warning("%r refused: %s", scope["path"][:100], fault.message)
             refusal = response(fault, path=scope["path"])
             if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
                 return await send({"type": "websocket.close", "code": OriginForbidden.close})

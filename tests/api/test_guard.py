@@ -1,6 +1,10 @@
 """Foreign pages are turned away by their Origin, programs pass."""
 
 import http.client
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -60,18 +64,35 @@ async def test_a_star_allows_every_page():
     assert answer.status_code == 200
 
 
-def test_a_refused_upgrade_is_a_403_with_the_error_object(tmp_path):
+@dataclass
+class Refused:
+    status: int
+    told: dict[str, Any]
+
+
+def refused(port: int, path: str, **headers: str) -> Refused:
+    """The answer to who would open a WebSocket there."""
     upgrade = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-        "Origin": "https://evil.example",
     }
-    with process(tmp_path) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-        connection.request("GET", "/api/captions", headers=upgrade)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path, headers=upgrade | headers)
         answer = connection.getresponse()
-        body = answer.read()
-        connection.close()
-    assert answer.status == 403 and b'"origin.forbidden"' in body
+        return Refused(answer.status, json.loads(answer.read()))
+
+
+def test_a_refused_upgrade_is_answered_with_the_error_object(tmp_path):
+    with process(tmp_path) as server:
+        foreign = refused(server.port, "/api/captions", Origin="https://evil.example")
+        nowhere = refused(server.port, "/api/caption")
+        below_files = refused(server.port, "/static/page.js")
+        deepgram = refused(server.port, "/v1/listen/live")
+        log = server.log()
+    assert (foreign.status, foreign.told["error"]["code"]) == (403, "origin.forbidden")
+    assert "'/api/captions' refused: pages of https://evil.example may not use this server" in log
+    assert (nowhere.status, nowhere.told["error"]["code"]) == (404, "request.invalid")
+    assert (below_files.status, below_files.told["error"]["code"]) == (404, "request.invalid")
+    assert deepgram.status == 404 and "live captions are at /api/captions" in deepgram.told["err_msg"]
