@@ -8,7 +8,8 @@ import signal
 import sys
 import tempfile
 from contextlib import suppress
-from socket import socket
+from errno import EADDRNOTAVAIL
+from socket import gaierror, socket
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -131,7 +132,8 @@ def bind(host: str, port: int) -> list[socket]:
         return asyncio.run(make())
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        refuse(f"SOTTO_PORT: cannot listen on port {port} of {host}: {reason}")
+        name = "SOTTO_HOST" if isinstance(error, gaierror) or error.errno == EADDRNOTAVAIL else "SOTTO_PORT"
+        refuse(f"{name}: cannot listen on port {port} of {host}: {reason}")
 
 
 def log_config(level: str) -> dict[str, Any]:

@@ -93,6 +93,11 @@ def test_a_port_that_is_taken_is_one_sentence():
     assert sentence.startswith(f"sotto: SOTTO_PORT: cannot listen on port {port} of 127.0.0.1: ")
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_a_host_that_is_not_this_machine_is_not_blamed_on_the_port(host):
+    assert refusal(SOTTO_HOST=host).startswith("sotto: SOTTO_HOST: cannot listen on port ")
+
+
 def test_a_typing_error_in_the_environment_is_told_with_what_was_meant():
     assert refusal(SOTTO_PROT="9000") == "sotto: SOTTO_PROT: there is no such setting; did you mean SOTTO_PORT?"
 

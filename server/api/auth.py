@@ -31,17 +31,19 @@ class Auth:
     def check(self, credential: str | None) -> None:
         """Passes an API key or a token. Raises AuthMissing, AuthInvalid, or AuthExpired for a token that was good."""
         if self._keys and not self._is_token(credential):
-            self.check_key(credential)
+            self._check_key(credential, "an API key or a token")
 
     def check_key(self, credential: str | None) -> None:
         """Passes an API key and no token: what it asks for is to mint one. Raises AuthMissing or AuthInvalid."""
-        if not self._keys:
-            return
+        if self._keys:
+            self._check_key(credential, "an API key, for which no token will do")
+
+    def _check_key(self, credential: str | None, expected: str) -> None:
         if credential is None:
-            raise AuthMissing("expected an API key or a token: Authorization: Bearer …")
+            raise AuthMissing(f"expected {expected}: Authorization: Bearer …")
         shown = _digest(credential)
         if not any([hmac.compare_digest(shown, key) for key in self._keys]):  # all of them: the time tells nothing
-            raise AuthInvalid("expected an API key or a token of this server, got something else")
+            raise AuthInvalid(f"expected {expected}, and one of this server's; got something else")
 
     def mint(self, seconds: float) -> str:
         """A token that is good for so long; of letters, digits, `-`, `_` and `.`."""

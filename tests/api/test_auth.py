@@ -64,7 +64,7 @@ def test_a_token_cannot_be_prolonged():
 
 def test_a_token_mints_none():
     auth = at(1000)
-    with pytest.raises(AuthInvalid):
+    with pytest.raises(AuthInvalid, match="expected an API key, for which no token will do"):
         auth.check_key(auth.mint(60))
 
 
