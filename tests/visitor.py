@@ -66,6 +66,11 @@ def wait_for_state(page: "Page", state: str, seconds: float = 20.0) -> None:
     expect(page.locator("body")).to_have_attribute("data-state", state, timeout=seconds * 1000)
 
 
+def wait_for_clock(page: "Page", seconds: int) -> None:
+    """Until the clock shows so many seconds, at most 9, or more: it goes on while a busy machine looks elsewhere."""
+    expect(page.locator("#clock")).to_have_text(re.compile(rf"^0:(0[{seconds}-9]|[1-5]\d)$"))
+
+
 def words(text: str) -> str:
     return " ".join(re.findall(r"[a-z']+", text.lower()))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browsers.chromium import STEP_MS, chromium
 from spoken import spoken_wav
-from visitor import Visit, expect, visitor, wait_for_state
+from visitor import Visit, expect, visitor, wait_for_clock, wait_for_state
 
 from bench.clip import two_cities
 
@@ -98,7 +98,7 @@ def test_the_sound_of_a_tab_is_captioned_without_its_picture_until_it_ends(visit
     page.click("#button")
     wait_for_state(page, "listening")
     assert page.evaluate("stream.getTracks().map(({ kind, readyState }) => [kind, readyState])") == [["audio", "live"]]
-    expect(page.locator("#clock")).to_have_text("0:02")
+    wait_for_clock(page, 2)
     page.evaluate(PULL_OUT)
     wait_for_state(page, "done")
     expect(page.locator("#notice")).to_contain_text("The sound has ended")
