@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import jiwer
 import pytest
 from browsers.chromium import STEP_MS
+from browsers.tab import STEP_S
 from spoken import CLIP_TEXT
 
 if TYPE_CHECKING:
@@ -69,6 +71,20 @@ def wait_for_state(page: "Page", state: str, seconds: float = 20.0) -> None:
 def wait_for_clock(page: "Page", seconds: int) -> None:
     """Until the clock shows so many seconds, at most 9, or more: it goes on while a busy machine looks elsewhere."""
     expect(page.locator("#clock")).to_have_text(re.compile(rf"^0:(0[{seconds}-9]|[1-5]\d)$"))
+
+
+def stop_the_clock(page: "Page") -> None:
+    """From its beginning the page knows no other time than the test lets pass."""
+    page.clock.install(time=0)
+    page.clock.pause_at(1)
+
+
+def pass_until(page: "Page", holds: Callable[[], bool]) -> None:
+    """As many frames as it takes, where the clock was stopped."""
+    deadline = monotonic() + STEP_S
+    while not holds():
+        assert monotonic() < deadline
+        page.clock.run_for(20)
 
 
 def words(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from process import server_at
 from scripted_room import NO_EVENTS, Room, final, partial, there
 from speaker import speaker
-from visitor import CUT, Visit, expect, visitor
+from visitor import CUT, Visit, expect, pass_until, stop_the_clock, visitor
 
 from bench.process import free_port
 
@@ -78,18 +78,18 @@ def test_silence_hides_the_words_and_they_do_not_come_back(visit: Visit) -> None
     room = Room(there(), final(1, "Before."))
 
     def prepare(page: "Page") -> None:
-        page.clock.install()
+        stop_the_clock(page)
         room.on(page)
 
     page = visit("/overlay?room=hall&hide=5", viewport=PICTURE, prepare=prepare)
+    words = page.locator("#words")
+    pass_until(page, lambda: words.inner_text() == "Before.")
     page.clock.run_for(4_000)
-    expect(page.locator("#words")).to_have_text("Before.")
     expect(page.locator("#window")).to_have_css("opacity", "1")
     page.clock.run_for(2_000)
     expect(page.locator("#window")).to_have_css("opacity", "0")
     room.say(final(2, "After."))
-    page.clock.run_for(100)
-    expect(page.locator("#words")).to_have_text("After.")
+    pass_until(page, lambda: words.inner_text() == "After.")
     expect(page.locator("#window")).to_have_css("opacity", "1")
 
 

@@ -9,7 +9,18 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from scripted_room import NO_EVENTS, Room, error, final, partial, there
 from speaker import speaker
-from visitor import CUT, FEW_ERRORS, PHONE, Visit, expect, visitor, wait_for_state, word_error_rate
+from visitor import (
+    CUT,
+    FEW_ERRORS,
+    PHONE,
+    Visit,
+    expect,
+    pass_until,
+    stop_the_clock,
+    visitor,
+    wait_for_state,
+    word_error_rate,
+)
 
 from bench.proxy import NOWHERE, Proxy
 
@@ -176,19 +187,19 @@ def test_only_what_is_said_from_now_on_is_read_aloud(visit: Visit) -> None:
     room = Room(there(), final(1), final(2))
 
     def prepare(page: "Page") -> None:
-        page.clock.install()
+        stop_the_clock(page)
         room.on(page)
 
     page = visit("/watch?room=hall", prepare=prepare)
     wait_for_state(page, "live")
+    lines = page.locator("#finals .line")
+    pass_until(page, lambda: lines.count() == 2)
     page.clock.run_for(500)
-    expect(page.locator("#finals .line")).to_have_count(2)
     expect(page.locator("#finals")).to_have_attribute("aria-live", "off")
     page.clock.run_for(1_000)
     expect(page.locator("#finals")).to_have_attribute("aria-live", "polite")
     room.say(final(3))
-    page.clock.run_for(100)
-    expect(page.locator("#finals .line")).to_have_count(3)
+    pass_until(page, lambda: lines.count() == 3)
     expect(page.locator("#finals")).to_have_attribute("aria-live", "polite")
 
 
