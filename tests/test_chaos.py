@@ -25,6 +25,7 @@ CHUNKS = record(SPEECH)
 PACE = 4.0  # seconds of speech in a second
 PATIENCE_S = 120.0  # a busy machine needs a tenth of it
 EAGER = {"SOTTO_ENDPOINT_S": "0.25", "SOTTO_ENDPOINT_SETTLED_S": "0.25"}  # a final at every breath
+SILENT_S = 12.0  # a server says something every 10 s: only a line that was swallowed is silent for longer
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ async def test_a_server_that_is_killed_or_stopped_and_started_anew_goes_on(tmp_p
 
 async def test_another_server_with_the_same_secret_goes_on_however_the_line_broke(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as (found, proxy), node(found.upstream, **SECRET, **EAGER) as other:
-        speaker = Speaker(proxy.url, CHUNKS, pace=PACE, silent_s=2.0)
+        speaker = Speaker(proxy.url, CHUNKS, pace=PACE, silent_s=SILENT_S)
         proxy.sliced = True
         async with speaking(speaker):
             await final(speaker)
