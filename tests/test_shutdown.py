@@ -40,7 +40,7 @@ class Running:
         self.process.send_signal(sent)
         began = time.monotonic()
         _, log = self.process.communicate(timeout=20)
-        assert time.monotonic() - began < DRAIN_S + 2.5  # half a second more for a busy machine
+        assert time.monotonic() - began < DRAIN_S + 4.0  # two seconds more for a busy machine
         assert self.process.returncode == 0 and "Traceback" not in log, log
         assert list(self.folder.iterdir()) == []
         return log
