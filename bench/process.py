@@ -94,10 +94,11 @@ class Process:
 
     def memory(self) -> float:
         """Resident bytes, children included."""
-        total = 0
-        for one in [self._seen, *self._seen.children(recursive=True)]:
+        total, command = self._seen.memory_info().rss, self._seen.cmdline()
+        for child in self._seen.children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # it has ended since
-                total += one.memory_info().rss
+                if child.cmdline() != command:  # else it was forked just now, and what it has is still the server's
+                    total += child.memory_info().rss
         return float(total)
 
 
