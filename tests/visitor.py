@@ -61,7 +61,7 @@ def visitor(browser: "Browser", url: str, story: "re.Pattern[str]" = REFUSED) ->
     finally:
         for context in contexts:
             context.close()
-    assert complaints == []
+    assert not complaints, complaints
 
 
 def wait_for_state(page: "Page", state: str, seconds: float = 20.0) -> None:
