@@ -358,10 +358,11 @@ class Session:
         What is known must be all that is said in them, so none may be missing in between.
         """
         gapless = all(u.final for u in self._ending if u.number < utterance.number)
+        read = [piece for piece in self._read if piece.start < utterance.start]  # a later utterance may be final sooner
         pieces: list[Piece] = []
         most = PARTIAL_WINDOW if kind is Kind.PARTIAL else CONTEXT_WINDOW
         follower = utterance.start
-        for piece in reversed((self._read if gapless else []) + utterance.pieces):
+        for piece in reversed((read if gapless else []) + utterance.pieces):
             near = follower - piece.end <= CONTEXT_GAP and utterance.start - piece.start <= self.policy.context
             if not near or end - piece.start > most or not piece.answer.tokens:
                 break

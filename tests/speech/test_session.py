@@ -654,6 +654,15 @@ def test_whatever_happens_the_promises_hold(parts, fates):
     assert not story.session._ending
 
 
+def test_what_was_said_later_and_read_sooner_is_no_context():
+    story = Story(context=8.0, partials=False)
+    first = asked(story.say(1.0) + story.silence(0.6), Kind.EARLY)[-1]
+    second = asked(story.say(1.0) + story.silence(1.0), Kind.EARLY)[-1]
+    assert shown(story.session.hypothesis(second, Hypothesis("Later.", tokens=(1, 2)))) == []
+    [final] = asked(story.session.failed(first))
+    assert (final.start, final.known) == (first.start, ()) and final.start < final.end < second.end
+
+
 @pytest.mark.parametrize("times", [True, False], ids=["word times", "text only"])
 @pytest.mark.parametrize("pauses", [True, False], ids=["with pauses", "without a pause"])
 def test_in_minutes_of_speech_no_word_is_lost_or_doubled(times, pauses):
