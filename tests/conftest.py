@@ -6,9 +6,19 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["pytester"]
+
+# The clock of a busy machine says nothing about what is tested.
+hypothesis.settings.register_profile(
+    "patient",
+    parent=hypothesis.settings(),  # the one of CI, where that is
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[2] / "shared"  # recordings and tools beside the checkout; not everybody has them
 
