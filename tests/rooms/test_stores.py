@@ -223,7 +223,7 @@ async def test_a_room_in_which_nothing_was_said_is_forgotten_at_its_end(shelf: S
 
 
 async def test_a_session_that_gives_no_sign_is_over_in_the_end(shelf: Shelf, name: str) -> None:
-    async with shelf.open(lease_s=0.05) as store:
+    async with shelf.open(lease_s=1.0) as store:
         await store.append(final(speaker(name), 1))
         with anyio.fail_after(20):
             while (await page(store, name)).left > 0:
@@ -233,7 +233,7 @@ async def test_a_session_that_gives_no_sign_is_over_in_the_end(shelf: Shelf, nam
 
 
 async def test_what_is_older_than_the_retention_is_gone_and_then_the_room(shelf: Shelf, name: str) -> None:
-    async with shelf.open(retention_s=0.2, lease_s=0.05) as store:
+    async with shelf.open(retention_s=1.0, lease_s=0.05) as store:
         await store.append(final(speaker(name), 1))
         with anyio.fail_after(20):
             while (read := await store.read(name, 0, 1)) and read.finals:
