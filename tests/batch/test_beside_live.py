@@ -30,7 +30,7 @@ class Busy(Waits):
 async def test_files_leave_half_of_the_engine_to_those_who_speak():
     engine, recording = Busy(), chunks()
     statuses = []
-    async with serving(engine, engine_concurrency=2) as site, anyio.create_task_group() as tasks:
+    async with serving(engine, engine_concurrency=2, stall_s=60) as site, anyio.create_task_group() as tasks:
 
         async def upload() -> None:
             answer = await site.client.post("/api/transcribe", files={"file": b"".join(recording)}, timeout=PATIENCE_S)
