@@ -143,8 +143,8 @@ def test_a_reset_connection_may_be_tried_again(upstream: Upstream, folder: str) 
 @pytest.mark.parametrize("answer", ["drip", "drip-headers"])
 def test_a_server_that_drips_does_not_hold_the_thread(upstream: Upstream, folder: str, answer: str) -> None:
     began = time.monotonic()
-    error = fault(upstream, folder, answer, timeout=0.3)
-    assert error.retryable and "within 0.3 s" in str(error)
+    error = fault(upstream, folder, answer, timeout=1.0)
+    assert error.retryable and "within 1 s" in str(error)
     assert time.monotonic() - began < 20.0  # it would drip for ever
 
 
@@ -152,8 +152,8 @@ def test_every_call_has_its_own_deadline(upstream: Upstream, folder: str) -> Non
     upstream.script("drip", "drip", "drip")
     began = time.monotonic()
     with ThreadPoolExecutor(3) as threads, closing(OpenAI("k", upstream.url, folder=folder)) as engine:
-        calls = [threads.submit(engine.transcribe, FIRST.speech(timeout=seconds)) for seconds in (30, 0.6, 0.3)]
-        for call, limit in ((calls[2], "0.3"), (calls[1], "0.6")):
+        calls = [threads.submit(engine.transcribe, FIRST.speech(timeout=seconds)) for seconds in (30, 2, 1)]
+        for call, limit in ((calls[2], "1"), (calls[1], "2")):
             with pytest.raises(EngineError, match=f"within {limit} s"):
                 call.result(20)
         assert not calls[0].done() and time.monotonic() - began < 25.0  # the longest is still under way
@@ -188,10 +188,11 @@ def test_a_file_the_server_cannot_read_is_not_sent_again(upstream: Upstream, fol
 
 
 def test_after_a_cut_connection_the_next_call_is_well(upstream: Upstream, folder: str) -> None:
-    upstream.script("drip", "hello")
+    upstream.script("hello", "drip", "hello")
     with closing(OpenAI("k", upstream.url, folder=folder)) as engine:
-        with pytest.raises(EngineError):
-            engine.transcribe(FIRST.speech(timeout=0.3))
+        engine.transcribe(FIRST.speech())  # so that all is loaded, and the next one surely begins
+        with pytest.raises(EngineError, match="within 1 s"):
+            engine.transcribe(FIRST.speech(timeout=1.0))
         assert engine.transcribe(FIRST.speech()).text == "hello"
 
 
