@@ -231,8 +231,9 @@ class Session:
         utterance = self._current
         if utterance is None or self._endpointer.state is not State.SPEECH:
             return self._end(utterance) if utterance else []
-        if self._timed:  # what is not heard of a word behind the margin is less than the word's half
-            return self._cut(utterance, MARGIN) if self.time - utterance.began >= CUT_FROM else []
+        # What is not heard of a word behind the margin is less than the word's half. What was read is not cut any more.
+        if self._timed and self.time - utterance.start >= CUT_FROM:
+            return self._cut(utterance, MARGIN)
         return self._cut_at_pause(utterance) if utterance.paused > utterance.began else []
 
     @property
