@@ -100,7 +100,9 @@ def test_every_recording_streams_at_its_pace_and_its_words_come_back(server: str
     for story, told in zip(stories, asyncio.run(all_at_once()), strict=True):
         assert told.code == 1000 and told.messages[-1]["type"] == "done", story.stem
         assert not [m for m in told.messages if m["type"] == "error"], story.stem
-        assert any(m["type"] == "partial" for m in told.messages), story.stem
+        grew = any(m["type"] == "partial" for m in told.messages)
+        late = any(m.get("code") == "engine.delayed" for m in told.messages)  # then finals go first
+        assert grew or late, story.stem
         wrong = errors(json.loads(story.read_text()), told.text)
         assert wrong <= MOST_ERRORS, f"{story.stem}: {wrong:.0%} of the words are wrong: {told.text}"
 
