@@ -23,7 +23,9 @@ TOKENS_PER_S = 6.5  # the model's own ceiling (its authors'); without it silence
 MOST_TOKENS = 194  # as many positions as the decoder was trained with
 FEWEST_TOKENS = 4  # a short "yes." must fit however short its window is
 SHORTEST_S = 0.5  # less is padded with zeros: the encoder needs 56 ms; single words were read best from 0.5 s
-TAIL_S = 0.3  # of zeros, behind a phrase that breaks off
+TAIL_S = 0.2  # of quiet behind what is asked
+QUIET = RATE // 50  # samples of which such a quiet is made
+FEW_TOKENS = 2  # a text that the quiet alone may have brought about
 HEAD_WORDS = 4  # enough to find a place in what was said again
 HEADS, HEAD = 8, 36  # the shape of the decoder's cache
 
@@ -70,12 +72,10 @@ class Moonshine:
         guess = self._guess(speech.previous.tokens, speech.expected) if speech.previous else ()
         deadline = time.monotonic() + speech.timeout
         try:
-            tokens, logprob, ended = self._decode(samples, speech.known, guess, deadline)
-            if not ended:  # of a phrase that breaks off it makes loops, and few if it hears that it does
-                tail = np.zeros(int(TAIL_S * RATE), np.float32)
-                whole = self._decode(np.concatenate([samples, tail]), speech.known, guess, deadline)
-                if whole[2]:
-                    tokens, logprob = whole[0], min(logprob, whole[1])  # of noise it then says "You", and is sure of it
+            # Of a phrase that breaks off it makes loops and wrong words, and fewer if it hears that it does.
+            tokens, logprob = self._decode(samples, _quiet(samples), speech.known, guess, deadline)
+            if len(tokens) <= FEW_TOKENS:  # of noise it then says "You", and is too sure of it
+                logprob = min(logprob, self._decode(samples, samples[:0], speech.known, guess, deadline)[1])
         except TimeoutError:
             raise EngineError(f"no answer within {speech.timeout:g} s") from None
         except Exception as error:  # onnxruntime has no class for all of its own
@@ -86,15 +86,16 @@ class Moonshine:
         """Nothing is held but memory, which goes with the object: no threads, no files."""
 
     def _decode(
-        self, samples: Samples, known: tuple[int, ...], guess: tuple[int, ...], deadline: float
-    ) -> tuple[tuple[int, ...], float, bool]:
-        """The tokens after those that are `known`, their average log-probability, and whether it came to an end.
+        self, samples: Samples, tail: Samples, known: tuple[int, ...], guess: tuple[int, ...], deadline: float
+    ) -> tuple[tuple[int, ...], float]:
+        """The tokens after those that are `known`, and their average log-probability.
 
         One pass over the guess tells how much of it the model would have said itself (speculative decoding, Leviathan
         et al. 2023, with the last answer as the draft): the same tokens as one by one, in a third of the time.
         """
-        window = np.zeros((1, max(len(samples), int(SHORTEST_S * RATE))), np.float32)
-        window[0, : len(samples)] = samples
+        heard = np.concatenate([samples, tail])
+        window = np.zeros((1, max(len(heard), int(SHORTEST_S * RATE))), np.float32)
+        window[0, : len(heard)] = heard
         mask = np.ones(window.shape, np.int64)
         hidden = self._encoder.run(None, {"input_values": window, "attention_mask": mask})[0]
         most = min(MOST_TOKENS, max(FEWEST_TOKENS, int(len(samples) / RATE * TOKENS_PER_S))) - len(known)
@@ -111,7 +112,7 @@ class Moonshine:
                 token, logprob = _best(row)
                 total += logprob
                 if token == END or len(tokens) >= most:
-                    return tuple(tokens), total / (len(tokens) + 1), token == END
+                    return tuple(tokens), total / (len(tokens) + 1)
                 tokens.append(token)
                 if token != drafted:
                     break
@@ -133,6 +134,16 @@ class Moonshine:
         """Bytes first, then UTF-8: a character may lie in several tokens."""
         spelled = b"".join(self._pieces[token] for token in tokens if token > END)
         return spelled.replace(SPACE, b" ").decode("utf-8", "replace").strip()
+
+
+def _quiet(samples: Samples) -> Samples:
+    """The quietest moment, there and back again: the room, not the end of everything, of which it says "You"."""
+    moments = samples[: len(samples) // QUIET * QUIET].reshape(-1, QUIET)
+    if not len(moments):
+        return np.zeros(int(TAIL_S * RATE), np.float32)
+    moment = moments[np.square(moments).sum(axis=1).argmin()]
+    quiet: Samples = np.resize(np.concatenate([moment, moment[::-1]]), int(TAIL_S * RATE))
+    return quiet
 
 
 def _wheel() -> Path:
