@@ -5,7 +5,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -129,7 +129,12 @@ class Site:
             return str(await anext(message["text"] async for message in told if "text" in message))
 
     async def until(self, url: str, status: int) -> None:
-        assert await asyncio.to_thread(until, self.caddy, lambda: httpx.get(url).status_code == status)
+        def answered() -> bool:
+            with suppress(httpx.TransportError):  # it may be slow to answer
+                return httpx.get(url).status_code == status
+            return False
+
+        assert await asyncio.to_thread(until, self.caddy, answered)
 
 
 @asynccontextmanager

@@ -137,8 +137,13 @@ async def transcript(server: Process) -> list[dict[str, Any]]:
     return finals
 
 
-async def warnings(speaker: Speaker, count: int) -> None:
-    while len(speaker.warnings) < count:
+def of_the_room(speaker: Speaker) -> list[dict[str, Any]]:
+    """Warnings; on a busy machine there may be others, that the engine is late."""
+    return [told for told in speaker.warnings if told["code"] == "room.degraded"]
+
+
+async def warned(speaker: Speaker, times: int) -> None:
+    while len(of_the_room(speaker)) < times:
         speaker.told.clear()
         await speaker.told.wait()
 
@@ -179,7 +184,7 @@ async def test_while_redis_hangs_captions_go_on_and_afterwards_all_are_kept_in_o
             await viewer.until(1)
             redis.stop()
             await said
-            assert whole(speaker.finals) and [told["code"] for told in speaker.warnings] == ["room.degraded"]
+            assert whole(speaker.finals) and len(of_the_room(speaker)) == 1
             redis.go_on()
             await viewer.until(len(speaker.finals))
         kept = await transcript(found.server)
@@ -196,14 +201,14 @@ async def test_a_redis_that_comes_back_costs_nobody_a_word(tmp_path: Path, durab
             async with speaking(speaker) as said, following(viewer.socket(found.server.url)):
                 await viewer.until(1)
                 redis.kill()
-                await warnings(speaker, 1)
+                await warned(speaker, 1)
                 redis.start()
-                await warnings(speaker, 2)
+                await warned(speaker, 2)
                 await said
                 await viewer.until(len(speaker.finals))
             kept = await transcript(found.server)
     assert whole(speaker.finals) and whole(viewer.finals)
-    assert speaker.warnings[1]["lag_s"] == 0 and len({told["epoch"] for told in viewer.of("room")}) == epochs
+    assert of_the_room(speaker)[1]["lag_s"] == 0 and len({told["epoch"] for told in viewer.of("room")}) == epochs
     assert not durable or whole(kept)
 
 

@@ -42,7 +42,8 @@ def test_transcribe(server):
 
 def test_a_pipe_of_samples_becomes_a_line_for_each_final(server):
     ended = sotto(server, "live", input=samples())
-    assert ended.returncode == 0 and ended.stderr == b""
+    notes = [note for note in ended.stderr.splitlines() if b"the engine" not in note]  # which may be late: all at once
+    assert ended.returncode == 0 and not notes
     assert b"best of times" in ended.stdout and b"foolishness" in ended.stdout.splitlines()[-1]
 
 
