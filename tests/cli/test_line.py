@@ -126,7 +126,7 @@ def test_who_may_not_is_told_why(server: Process, token, why):
 
 
 def test_where_there_is_no_server_nobody_waits_for_one(server: Process):
-    for url, why in (("http://127.0.0.1:1", "cannot reach"), (f"{server.url}/nothing", "answered 403")):
+    for url, why in (("http://127.0.0.1:1", "cannot reach"), (f"{server.url}/nothing", "answered 404")):
         with pytest.raises(Failed, match=why):
             asyncio.run(Speaker(url).speak())
 
