@@ -18,6 +18,7 @@ from .cli import commands
 from .settings import Settings, unknown_variables, variable
 from .workdir import workdir
 
+REFUSED = "returned without completing handshake"  # uvicorn's error for every upgrade that is answered with a reason
 UNREAD_MS = 90_000  # later than our limits for who does not read: what is left then, the kernel lets go
 
 
@@ -155,6 +156,8 @@ def log_config(level: str) -> dict[str, Any]:
 
 def tells_of_the_server(record: logging.LogRecord) -> bool:
     """Leaves out uvicorn's lines for each WebSocket: ours say more, and they tell the query, with the prompt."""
+    if REFUSED in str(record.msg):
+        return False
     return record.levelno > logging.INFO or not any(said in str(record.msg) for said in ("WebSocket %s", "connection "))
 
 

@@ -93,6 +93,7 @@ def test_a_refused_upgrade_is_answered_with_the_error_object(tmp_path):
         log = server.log()
     assert (foreign.status, foreign.told["error"]["code"]) == (403, "origin.forbidden")
     assert "'/api/captions' refused: pages of https://evil.example may not use this server" in log
+    assert "ERROR" not in log
     assert (nowhere.status, nowhere.told["error"]["code"]) == (404, "request.invalid")
     assert (below_files.status, below_files.told["error"]["code"]) == (404, "request.invalid")
     assert deepgram.status == 404 and "live captions are at /api/captions" in deepgram.told["err_msg"]
